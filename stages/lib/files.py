@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Files that stages hand on: written whole or not at all, read with care."""
+import contextlib
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from stages.lib.errors import ArtefactError, StorageError
+
+SPLITS = ("train", "validation", "test")
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yield a binary file that becomes `path` only if all goes well.
+
+    It is written beside `path`, synchronised and renamed, so that a reader
+    never sees half a file, and a file that shares its bytes with DVC's cache
+    (a hard link) is never written in place.
+
+    Raises:
+        StorageError: the disk is full, or `path` cannot be written.
+    """
+    part = f"{path}.part"
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror or error}); make "
+            "room or mend the permissions, then run again") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+
+
+@contextlib.contextmanager
+def array_writer(path, dtype, shape):
+    """Yield an `ArrayWriter` of an `.npy` file of `dtype` and `shape`.
+
+    Raises:
+        StorageError: as `replacing`.
+        ValueError: the rows appended are not those that `shape` announces.
+    """
+    with replacing(path) as file:
+        writer = ArrayWriter(file, np.dtype(dtype), shape)
+        yield writer
+        if writer.rows != shape[0]:
+            raise ValueError(f"{path}: {writer.rows} rows appended, "
+                             f"{shape[0]} announced")
+
+
+class ArrayWriter:
+    """Appends rows to an `.npy` file, with the SHA-256 of all its bytes."""
+
+    def __init__(self, file, dtype, shape):
+        """Write the header of an array of `dtype` and `shape` to `file`."""
+        self.rows = 0
+        self._file, self._dtype, self._row = file, dtype, shape[1:]
+        self._hash = hashlib.sha256()
+        np.lib.format.write_array_header_1_0(self, {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": False, "shape": tuple(shape)})
+
+    def write(self, data):
+        """Write bytes to the file and the digest alike."""
+        self._hash.update(data)
+        self._file.write(data)
+
+    def append(self, rows):
+        """Append `rows`, an array of shape (k, *row)."""
+        rows = np.ascontiguousarray(rows, dtype=self._dtype)
+        if rows.shape[1:] != self._row:
+            raise ValueError(f"rows of shape {rows.shape[1:]} in an array "
+                             f"of rows of shape {self._row}")
+        self.rows += len(rows)
+        self.write(rows.data)
+
+    @property
+    def sha256(self):
+        """Return the digest of all bytes written so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
+
+def write_array(path, array):
+    """Write `array` as `.npy` and return the file's SHA-256."""
+    with array_writer(path, array.dtype, array.shape) as out:
+        out.append(array)
+    return out.sha256
+
+
+def write_text(path, text):
+    """Write `text` as UTF-8."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON with a newline at the end."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_csv(path, header, rows):
+    """Write a table of values that hold neither commas nor quotes."""
+    write_text(path, "".join(",".join(map(str, row)) + "\n"
+                             for row in [header, *rows]))
+
+
+def read_json(path):
+    """Return the value in a JSON file of this pipeline.
+
+    Raises:
+        ArtefactError: missing or damaged.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def open_array(path, ndim=None):
+    """Return the array in an `.npy` file of this pipeline, memory-mapped.
+
+    Raises:
+        ArtefactError: missing, damaged, of another number of dimensions, or
+            the file's length is not what its header says.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        length = os.path.getsize(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if length != array.offset + array.nbytes:
+        raise _damaged(path, f"{length} bytes, its header promises "
+                       f"{array.offset + array.nbytes}")
+    if ndim and array.ndim != ndim:
+        raise _damaged(path, f"shape {array.shape}, not {ndim} dimensions")
+    return array
+
+
+def _damaged(path, why):
+    """Return the error for a file that cannot be used."""
+    why = getattr(why, "strerror", None) or why
+    return ArtefactError(f"{path}: cannot be used ({why}); delete it and run "
+                         "`dvc repro`")

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""The parameters: read through DVC, checked in one place."""
+import difflib
+import inspect
+from typing import Annotated, Dict, List, Literal, Optional, Union
+
+import dvc.api
+from dvc.exceptions import DvcException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import field_validator, model_validator
+
+from stages.lib.errors import ParameterError
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+OURS = {"include_top", "weights", "input_tensor", "input_shape", "pooling",
+        "classes", "classifier_activation", "include_preprocessing"}
+
+
+class Group(BaseModel):
+    """A group of keys: unknown ones are refused, types are not guessed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Group):
+    """Where the images come from, and what validation takes of train."""
+
+    source: str
+    validation_fraction: Fraction
+    seed: Seed
+
+
+class Resize(Group):
+    """What the backbone sees."""
+
+    side: Annotated[int, Field(ge=8, le=1024)]
+
+
+class Backbone(Group):
+    """The frozen part."""
+
+    application: str
+    options: Dict[str, Union[bool, int, float, str]]
+    weights: str
+    pooling: Literal["avg", "max"]
+
+    @field_validator("application")
+    @classmethod
+    def known(cls, name):
+        """Refuse names that Keras Applications does not have."""
+        return _one_of(name, applications())
+
+    @model_validator(mode="after")
+    def takes_options(self):
+        """Refuse options that the application does not have."""
+        taken = inspect.signature(applications()[self.application]).parameters
+        for name in self.options:
+            if name not in set(taken) - OURS:
+                known = ", ".join(sorted(set(taken) - OURS)) or "none"
+                raise ValueError(
+                    f"{self.application} takes no option {name!r} (it takes: "
+                    f"{known}); remove it from backbone.options")
+        return self
+
+
+class Extract(Group):
+    """How features are stored."""
+
+    dtype: Literal["float32", "float16"]
+
+
+class Train(Group):
+    """The head and its training."""
+
+    hidden: List[Count]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    output: Literal["softmax", "logits"]
+    optimizer: str
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    decay: Literal["cosine", "none"]
+    batch_size: Count
+    epochs: Count
+    seed: Seed
+
+    @field_validator("optimizer")
+    @classmethod
+    def known(cls, name):
+        """Refuse names that Keras' optimizers do not have."""
+        return _one_of(name, optimizers())
+
+
+class Evaluate(Group):
+    """What the result must reach."""
+
+    accuracy_floor: Optional[Annotated[float, Field(ge=0, le=1)]]
+
+
+class Params(Group):
+    """All of params.yaml."""
+
+    data: Data
+    resize: Resize
+    backbone: Backbone
+    extract: Extract
+    train: Train
+    evaluate: Evaluate
+
+
+def applications():
+    """Return name -> function of every class of Keras Applications."""
+    from stages.lib.runtime import keras
+    return {name: value for name, value in vars(keras.applications).items()
+            if name[0].isupper() and callable(value)}
+
+
+def optimizers():
+    """Return name -> class of every optimizer of Keras."""
+    from stages.lib.runtime import keras
+    base = keras.optimizers.Optimizer
+    return {name: value for name, value in vars(keras.optimizers).items()
+            if isinstance(value, type) and issubclass(value, base)
+            and value is not base}
+
+
+def read():
+    """Return the checked `Params` of the working tree.
+
+    Raises:
+        ParameterError: naming the key, what is wrong and what is allowed.
+    """
+    try:
+        values = dvc.api.params_show("params.yaml")
+    except DvcException as error:
+        raise ParameterError(f"params.yaml: {error}") from error
+    return parse(Params, values, "params.yaml")
+
+
+def parse(model, values, path):
+    """Return `values`, read from `path`, as a checked `model`.
+
+    Raises:
+        ParameterError: naming the first key that is wrong.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(key) for key in first["loc"]]
+        raise ParameterError(f"{path}: {_explain(first, keys, model)}"
+                             ) from error
+
+
+def _explain(error, keys, model):
+    """Return one line about one of pydantic's errors."""
+    name = ".".join(keys)
+    if error["type"] == "extra_forbidden":
+        for key in keys[:-1]:
+            model = model.model_fields[key].annotation
+        return f"{name}: {_unknown(keys[-1], model.model_fields)}"
+    if error["type"] == "missing":
+        return f"{name}: missing; every key must be there"
+    text = error["msg"].replace("Value error, ", "")
+    if error["type"] == "value_error":
+        return f"{name}: {text}"
+    return f"{name}: {text[0].lower() + text[1:]}, not {error['input']!r}"
+
+
+def _one_of(name, known):
+    """Return `name` if it is in `known`, else raise a ValueError."""
+    if name not in known:
+        raise ValueError(_unknown(name, known))
+    return name
+
+
+def _unknown(name, known):
+    """Return what to say of an unknown name: the nearest, then all."""
+    near = difflib.get_close_matches(str(name), known, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown name {name!r}; {hint}known: {', '.join(sorted(known))}"

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Compare a fused model with head(cached features), in a fresh process.
+
+Usage: python -m stages.lib.parity MODEL
+
+Writes results/parity.json; its exit status tells whether they agree.
+"""
+import contextlib
+import logging
+import sys
+import warnings
+
+import numpy as np
+
+from stages.lib import files, head, manifest
+from stages.lib.errors import ParityError
+from stages.lib.runtime import keras, load_model
+from stages.lib.stage import run
+
+IMAGES = 512
+TOLERANCE = {"float32": 1e-4, "float16": 1e-2}    # of a probability
+AGREEMENT = {"float32": 0.0, "float16": 0.995}    # of the classes, at least
+VARIATION = 1e-6    # least spread of a feature over images, of the largest
+
+
+def sample():
+    """Return `IMAGES` rows spread evenly over all splits.
+
+    Returns:
+        Images uint8 (k, h, w, 3), features float32 (k, d), and k names
+        "split row i".
+    """
+    images, features, names = [], [], []
+    cached = {split: files.open_array(f"features/{split}_x.npy")
+              for split in files.SPLITS}
+    total = sum(map(len, cached.values()))
+    wanted = np.unique(np.linspace(0, total - 1, IMAGES).astype(int))
+    offset = 0
+    for split, x in cached.items():
+        rows = wanted[(wanted >= offset) & (wanted < offset + len(x))] - offset
+        raw = files.open_array(f"data/prepared/{split}_x.npy", ndim=4)
+        images.append(raw[rows])
+        features.append(x[rows].astype("float32"))
+        names += [f"{split} row {row}" for row in rows]
+        offset += len(x)
+    return np.concatenate(images), np.concatenate(features), names
+
+
+@contextlib.contextmanager
+def without_warnings():
+    """Turn every Python warning and every line Keras logs into an error."""
+    def refuse(record):
+        raise ParityError(f"loading warns: {record.getMessage()}")
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(refuse)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+    except Warning as warning:
+        raise ParityError(f"loading warns: {warning}") from warning
+    finally:
+        logger.removeFilter(refuse)
+
+
+def compare(model, top, images, features):
+    """Return differences per row and what both say.
+
+    Args:
+        model: fused model, compiled.
+        top: head.
+        images, features: as `sample` returns them.
+
+    Returns:
+        Greatest absolute difference of features (k,), of probabilities (k,),
+        and whether both name the same class (k,).
+    """
+    layer = model.get_layer("head_normalization")
+    inner = keras.Model(model.input, layer.input)
+    computed = inner.predict(images.astype("float32"), batch_size=64,
+                             verbose=0)
+    p = head.probabilities(top, features)
+    output = model.predict(images.astype("float32"), batch_size=64, verbose=0)
+    q = (keras.activations.softmax(keras.backend.constant(output)).numpy()
+         if head.gives_logits(model) else output)
+    axes = tuple(range(1, features.ndim))
+    return (np.abs(computed - features).max(axis=axes),
+            np.abs(p - q).max(axis=1), p.argmax(axis=1) == q.argmax(axis=1))
+
+
+def judge(result, features, dtype):
+    """Raise a ParityError if `result` is not good enough for `dtype`."""
+    spread = np.ptp(features, axis=0).max()
+    if not spread > VARIATION * np.abs(features).max():
+        raise ParityError(
+            f"the features do not vary over images: {result['worst_row']} is "
+            "like all others; check backbone.weights")
+    if (not result["probability_difference"] <= TOLERANCE[dtype]
+            or result["class_agreement"] < AGREEMENT[dtype]):
+        raise ParityError(
+            "the fused model disagrees with head(cached features): worst is "
+            f"{result['worst_row']}, by {result['probability_difference']:.3g}"
+            f" in probability ({TOLERANCE[dtype]:g} is allowed), classes "
+            f"agree on {result['class_agreement']:.2%}; delete features/ and "
+            "run `dvc repro`")
+
+
+def main():
+    """Compare, write results/parity.json, judge."""
+    dtype = manifest.read()["key"]["dtype"]
+    images, features, names = sample()
+    with without_warnings():
+        try:
+            model = keras.models.load_model(sys.argv[1])
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ParityError(f"it cannot be reloaded ({reason})") from error
+    of_features, of_probabilities, same = compare(
+        model, load_model("models/head.h5"), images, features)
+    result = {
+        "images": len(images),
+        "feature_difference": float(of_features.max()),
+        "feature_maximum": float(np.abs(features).max()),
+        "probability_difference": float(of_probabilities.max()),
+        "worst_row": names[int(of_probabilities.argmax())],
+        "class_agreement": float(same.mean())}
+    files.write_json("results/parity.json", result)
+    judge(result, features, dtype)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""TensorFlow as every stage uses it: quiet, seeded, deterministic."""
+import io
+import os
+import sys
+
+import h5py
+
+from stages.lib.errors import ArtefactError
+from stages.lib.files import replacing
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf  # noqa: E402
+from tensorflow import keras  # noqa: E402
+
+VERBOSE = 1 if sys.stderr.isatty() else 0   # Keras' own progress bar
+tf.get_logger().setLevel("ERROR")
+
+
+def start(seed):
+    """Forget all earlier layers, seed every generator, fix every order.
+
+    Layer names and the bytes of an `.h5` file depend on what was built
+    before in the same process; after this they do not.
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def save_model(model, path, **attributes):
+    """Write `model` to `path` (HDF5) whole or not at all.
+
+    `attributes` are added to the file, each a list of strings.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        model.save(file)
+        for name, value in attributes.items():
+            file.attrs[name] = value
+    with replacing(path) as out:
+        out.write(buffer.getbuffer())
+
+
+def load_model(path):
+    """Return the Keras model in `path`, not compiled.
+
+    Raises:
+        ArtefactError: missing or damaged.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path}: no model can be read from it "
+                            f"({str(error).splitlines()[0]}); delete it and "
+                            "run `dvc repro`") from error

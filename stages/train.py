@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Train the head on the cached features; keep the best epoch.
+
+In:  features/{train,validation}_x.npy       float32 or float16 (n, d)
+     data/prepared/{train,validation}_y.npy  uint8 or int64 (n,)
+     features/manifest.json                  class names
+Out: models/head.h5       float32 (n, d) -> (n, classes)
+     results/history.csv  accuracy and loss of train and validation by epoch
+     logs/train/<time>/   TensorBoard, not tracked
+"""
+import time
+
+import numpy as np
+
+from stages.lib import files, head, manifest, params
+from stages.lib.errors import ArtefactError, TrainingError
+from stages.lib.runtime import VERBOSE, keras, save_model, start
+from stages.lib.stage import run
+
+HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]
+
+
+def load(split):
+    """Return the features, float32 (n, d), and labels (n,) of `split`.
+
+    Raises:
+        ArtefactError: features and labels are not of the same images.
+    """
+    x = files.open_array(f"features/{split}_x.npy")
+    y = files.open_array(f"data/prepared/{split}_y.npy", ndim=1)
+    if len(x) != len(y):
+        raise ArtefactError(f"features/{split}_x.npy has {len(x)} rows, "
+                            f"data/prepared/{split}_y.npy {len(y)}; run "
+                            "`dvc repro`")
+    return np.asarray(x, dtype="float32"), np.asarray(y)
+
+
+def fit(model, train, data, validation, log):
+    """Train `model` in place, reload its best epoch, return the history.
+
+    Args:
+        model: `head.build`.
+        train: `params.Train`.
+        data, validation: (x, y), float32 (n, d) and integer (n,).
+        log: folder for TensorBoard and the checkpoint.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    steps = train.epochs * -(-len(data[0]) // train.batch_size)
+    model.compile(head.optimizer(train, steps),
+                  head.loss(model, one_hot=False), ["accuracy"])
+    best = f"{log}/best.weights.h5"
+    history = model.fit(
+        *data, batch_size=train.batch_size, epochs=train.epochs,
+        validation_data=validation, verbose=VERBOSE, callbacks=[
+            keras.callbacks.TensorBoard(log, write_graph=False),
+            keras.callbacks.ModelCheckpoint(
+                best, monitor="val_accuracy", mode="max",
+                save_best_only=True, save_weights_only=True)]).history
+    if not np.isfinite([history["loss"], history["val_loss"]]).all():
+        raise TrainingError("the loss is not finite; lower "
+                            "train.learning_rate")
+    model.load_weights(best)
+    return history
+
+
+def main():
+    """Write the head of the best epoch and the history."""
+    given = params.read().train
+    names = manifest.read()["class_names"]
+    data, validation = load("train"), load("validation")
+    start(given.seed)
+    model = head.build(given, data[0], len(names))
+    log = time.strftime("logs/train/%Y%m%d-%H%M%S")
+    history = fit(model, given, data, validation, log)
+    files.write_csv(
+        "results/history.csv", ["epoch", *HISTORY],
+        ([k + 1, *(history[name][k] for name in HISTORY)]
+         for k in range(given.epochs)))
+    save_model(model, "models/head.h5")
+    best = int(np.argmax(history["val_accuracy"]))
+    print(f"train: best epoch {best + 1} of {given.epochs}: validation "
+          f"accuracy {history['val_accuracy'][best]:.4f}")
+
+
+if __name__ == "__main__":
+    run(main)
