@@ -18,6 +18,7 @@ from stages.lib.runtime import VERBOSE, keras, save_model, start
 from stages.lib.stage import run
 
 HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]
+STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
 
 
 def load(split):
@@ -49,7 +50,8 @@ def fit(model, train, data, validation, log):
     """
     steps = train.epochs * -(-len(data[0]) // train.batch_size)
     model.compile(head.optimizer(train, steps),
-                  head.loss(model, one_hot=False), ["accuracy"])
+                  head.loss(model, one_hot=False), ["accuracy"],
+                  steps_per_execution=STEPS)
     best = f"{log}/best.weights.h5"
     history = model.fit(
         *data, batch_size=train.batch_size, epochs=train.epochs,

@@ -3,13 +3,14 @@
 import hashlib
 import os
 import sys
+from importlib.metadata import version
 from typing import Literal
-
-import numpy as np
 
 from stages.lib import descriptor, params
 from stages.lib.errors import BackboneError, ParameterError, WeightsError
-from stages.lib.runtime import keras, tf
+from stages.lib.runtime import keras
+
+LIBRARIES = ("tensorflow", "keras", "numpy")
 
 
 class ImageNet(params.Group):
@@ -107,8 +108,7 @@ def key(model, backbone, dtype):
     return {"application": backbone.application, "options": backbone.options,
             "weights_sha256": weights.hexdigest(),
             "pooling": backbone.pooling, "side": model.input_shape[1],
-            "dtype": dtype, "tensorflow": tf.__version__,
-            "keras": keras.__version__, "numpy": np.__version__}
+            "dtype": dtype, **{name: version(name) for name in LIBRARIES}}
 
 
 def _untrained(backbone, side):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Scale images to the backbone's side, in the cache and in the model alike."""
+import builtins
 import types
 
 from stages.lib.runtime import keras
@@ -32,7 +33,7 @@ def rescale_layer(side):
     Keras loads the layer in a fresh process and does not warn.
     """
     code = rescale.__code__.replace(co_filename="rescale", co_firstlineno=1)
-    function = types.FunctionType(code, {}, "rescale")
+    function = types.FunctionType(code, {"__builtins__": builtins}, "rescale")
     function.__module__ = None
     return keras.layers.Lambda(function, arguments={"side": side},
                                name="rescale")

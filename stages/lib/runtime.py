@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import warnings
 
 import h5py
 
@@ -35,7 +36,9 @@ def save_model(model, path, **attributes):
     `attributes` are added to the file, each a list of strings.
     """
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    with h5py.File(buffer, "w") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are saving your model as an "
+                                "HDF5 file")    # as the task demands
         model.save(file)
         for name, value in attributes.items():
             file.attrs[name] = value
