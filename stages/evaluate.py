@@ -38,7 +38,7 @@ def scores(probabilities, labels):
     return {"accuracy": float(right.mean()),
             "accuracy_low": float(interval.low),
             "accuracy_high": float(interval.high),
-            "loss": float(log_loss(labels, probabilities.astype("float64"),
+            "loss": float(log_loss(labels, probabilities,
                                    labels=range(probabilities.shape[1]))),
             "calibration_error": calibration_error(probabilities, right)}
 

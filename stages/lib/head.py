@@ -76,10 +76,11 @@ def optimizer(train, steps=None):
 
 
 def probabilities(model, x):
-    """Return float32 (n, classes), rows that sum to 1, for features `x`."""
+    """Return float64 (n, classes), rows that sum to 1, for features `x`."""
     given = keras.Input(model.input_shape[1:])
     output = model(given, training=False)
     if gives_logits(model):
         output = keras.layers.Softmax()(output)
     whole = keras.Model(given, output)
-    return whole.predict(x.astype("float32"), batch_size=1024, verbose=0)
+    p = whole.predict(x.astype("float32"), batch_size=1024, verbose=0)
+    return p / p.sum(axis=1, keepdims=True, dtype="float64")

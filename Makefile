@@ -1,0 +1,41 @@
+# make demo   set up, then the whole pipeline on handwritten digits, 2 minutes
+# make test   set up, then the style checks and the whole suite
+# make setup  the environment alone, in .venv
+# make bench  set up, then the benchmarks: a table and build/bench.json
+
+BIN := $(CURDIR)/.venv/bin
+PYTHONS := $(or $(PYTHON),python3.9 python3.10 python3.11 python3 python)
+IN_ENVIRONMENT := PATH="$(BIN):$$PATH"
+
+.PHONY: setup demo test bench lock
+
+setup: .venv/complete
+
+.venv/complete: requirements.lock
+	@for python in $(PYTHONS); do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' 2>/dev/null; then \
+	    [ -x .venv/bin/python ] || "$$python" -m venv .venv || exit 1; \
+	    echo "Installing TensorFlow 2.15 and DVC into .venv: 2 GB, a few minutes"; \
+	    .venv/bin/python -m pip install --quiet --no-deps --use-pep517 -r requirements.lock || exit 1; \
+	    touch $@; exit 0; \
+	  fi; \
+	done; \
+	echo "TensorFlow 2.15 needs Python 3.9, 3.10 or 3.11, found none ($(PYTHONS)); install one, or name it: make setup PYTHON=/path/to/python3.9" >&2; \
+	exit 1
+
+demo: setup
+	@rm -rf build/demo && mkdir -p build
+	@git clone --quiet . build/demo
+	@git ls-files -z --cached | tar -cf - --null -T - | tar -xf - -C build/demo
+	@cd build/demo && $(IN_ENVIRONMENT) sh tests/demo.sh
+
+test: setup
+	$(IN_ENVIRONMENT) pycodestyle --exclude=.venv,build .
+	$(IN_ENVIRONMENT) python -m pytest
+
+bench: setup
+	$(IN_ENVIRONMENT) python benchmarks/run.py
+
+lock: setup
+	.venv/bin/python -m pip install --quiet uv
+	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.9 --extra test --generate-hashes --no-annotate --custom-compile-command "make lock" -o requirements.lock pyproject.toml

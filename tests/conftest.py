@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""A tiny project for the tests: real stages, synthetic images, fixed weights.
+
+Images are 16 x 16, one colour a class with noise; the backbone is MobileNet
+at a quarter of its width, with weights drawn once so that features vary.
+What costs much is made once and shared by the workers of pytest-xdist.
+"""
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CLASSES = 10
+COLOURS = np.array([[r, g, b] for r in (40, 215) for g in (40, 215)
+                    for b in (40, 215)] + [[128, 128, 128], [215, 128, 40]],
+                   dtype="float32")
+STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
+
+
+class Project:
+    """A clone of this project, working tree included, at `path`."""
+
+    def __init__(self, path):
+        """Remember `path`; nothing is read or written."""
+        self.path = str(path)
+
+    def file(self, name):
+        """Return the absolute path of a file of the project."""
+        return os.path.join(self.path, name)
+
+    def run(self, command, **options):
+        """Run a shell command in the project; return the finished process."""
+        return subprocess.run(command, shell=True, cwd=self.path, text=True,
+                              env=environment(), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False,
+                              **options)
+
+    def repro(self):
+        """Run `dvc repro`, which must succeed; return the stages that ran."""
+        done = self.run("dvc repro")
+        assert done.returncode == 0, done.stdout
+        return re.findall(r"Running stage '(\w+)'", done.stdout)
+
+    def set(self, **values):
+        """Change params.yaml: `train__epochs=3` is train.epochs."""
+        yaml = YAML()
+        with open(self.file("params.yaml"), encoding="utf-8") as file:
+            params = yaml.load(file)
+        for name, value in values.items():
+            *groups, leaf = name.split("__")
+            group = params
+            for key in groups:
+                group = group[key]
+            group[leaf] = value
+        with open(self.file("params.yaml"), "w", encoding="utf-8") as file:
+            yaml.dump(params, file)
+
+    def md5(self):
+        """Return path -> md5 of every out in dvc.lock."""
+        with open(self.file("dvc.lock"), encoding="utf-8") as file:
+            stages = YAML(typ="safe").load(file)["stages"]
+        return {out["path"]: out["md5"] for stage in stages.values()
+                for out in stage["outs"]}
+
+
+def environment():
+    """Return the environment with this interpreter's commands first."""
+    binaries = os.path.dirname(sys.executable)
+    return {**os.environ,
+            "PATH": os.pathsep.join([binaries, os.environ["PATH"]])}
+
+
+def clone(path):
+    """Return a `Project` at `path`: this commit, and what changed since."""
+    subprocess.run(["git", "clone", "--quiet", ROOT, str(path)], check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others",
+         "--exclude-standard"], cwd=ROOT, check=True, capture_output=True,
+        text=True).stdout.split("\0")
+    for name in filter(None, listed):
+        source, target = os.path.join(ROOT, name), os.path.join(path, name)
+        if os.path.exists(source):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy2(source, target)
+        elif os.path.exists(target):
+            os.unlink(target)
+    project = Project(path)
+    project.run("git config user.name test; git config user.email t@test; "
+                "git add -A; git commit --quiet --allow-empty -m test")
+    return project
+
+
+def images(seed, per_class):
+    """Return uint8 (n, 16, 16, 3) and uint8 (n,), shuffled."""
+    random = np.random.default_rng(seed)
+    y = random.permutation(np.repeat(np.arange(CLASSES), per_class))
+    x = COLOURS[y][:, None, None] + random.normal(0, 10, (len(y), 16, 16, 3))
+    return x.clip(0, 255).astype("uint8"), y.astype("uint8")
+
+
+def tiny_arrays():
+    """Return the arrays of the tiny data set: 200 and 100 images."""
+    (x_train, y_train), (x_test, y_test) = images(0, 20), images(1, 10)
+    return {"x_train": x_train, "y_train": y_train,
+            "x_test": x_test, "y_test": y_test}
+
+
+def tiny_weights(path):
+    """Write weights for MobileNet, alpha 0.25, to `path`.
+
+    Drawn as He et al. (2015) do, so that features vary over images.
+    """
+    from stages.lib.runtime import keras
+    model = keras.applications.MobileNet(
+        alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if "Conv" in type(layer).__name__:
+            shape = layer.get_weights()[0].shape
+            deep = "Depthwise" in type(layer).__name__
+            fan_in = np.prod(shape[:2] if deep else shape[:3])
+            scale = np.sqrt((200 if layer.name == "conv_pw_13" else 2)
+                            / fan_in)    # large features: few are dead
+            layer.set_weights([random.normal(0, scale, shape)])
+    model.save_weights(path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Return a tiny project after `dvc repro`: read it, never change it.
+
+    Its data set and weights stand beside it: `tiny.npz`, `tiny.h5`.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path = shared / "finished" / "project"
+    with open(shared / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "made").exists():
+            project = clone(path)
+            np.savez(path.parent / "tiny.npz", **tiny_arrays())
+            tiny_weights(path.parent / "tiny.h5")
+            settle(project, path.parent)
+            assert project.repro() == STAGES
+            (shared / "made").touch()
+    return Project(path)
+
+
+def settle(project, folder):
+    """Point `project` at the tiny data and weights in `folder`."""
+    project.set(data__source=str(folder / "tiny.npz"),
+                backbone__weights=str(folder / "tiny.h5"),
+                backbone__options={"alpha": 0.25}, resize__side=32,
+                train__hidden=[32], train__batch_size=16,
+                train__learning_rate=0.01, train__epochs=15)
+    project.run("git commit --quiet -am tiny")
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """Return a copy of the finished project that a test may change."""
+    path = tmp_path / "project"
+    shutil.copytree(finished.path, path, symlinks=True)
+    return Project(path)

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""`dvc repro` from end to end: what it leaves on disk, and what it says."""
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from conftest import CLASSES, clone, environment, settle, tiny_arrays
+
+CHECKER = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from tensorflow import keras as K
+warnings.simplefilter("error")
+import importlib.util
+K.learning_phase = K.backend.learning_phase
+spec = importlib.util.spec_from_file_location("transfer", "0-transfer.py")
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+import numpy as np
+data = np.load(sys.argv[1])
+X, Y = module.preprocess_data(data["x_test"], data["y_test"])
+assert X.dtype == "float32" and Y.shape == (len(X), 10)
+model = K.models.load_model("cifar10.h5")
+assert type(model.layers[1]).__name__ == "Lambda", model.layers[1]
+assert model.layers[1].output_shape == (None, 32, 32, 3)
+print(json.dumps(model.evaluate(X, Y, batch_size=128, verbose=0)))
+"""
+
+
+def metrics(project):
+    """Return results/metrics.json."""
+    with open(project.file("results/metrics.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def check(project, source):
+    """Return loss and accuracy as the task's checker sees them."""
+    done = subprocess.run([sys.executable, "-c", CHECKER, source],
+                          cwd=project.path, env=environment(), text=True,
+                          stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_artefacts_keep_their_contract(finished):
+    """Types and shapes are those that the design promises."""
+    rows = {"train": 180, "validation": 20, "test": 100}
+    for split, n in rows.items():
+        for name, dtype, shape in [
+                (f"data/prepared/{split}_x.npy", "uint8", (n, 16, 16, 3)),
+                (f"data/prepared/{split}_y.npy", "uint8", (n,)),
+                (f"data/resized/{split}_x.npy", "uint8", (n, 32, 32, 3)),
+                (f"features/{split}_x.npy", "float32", (n, 256))]:
+            array = np.load(finished.file(name), mmap_mode="r")
+            assert (array.dtype, array.shape) == (dtype, shape), name
+    labels = np.load(finished.file("data/prepared/validation_y.npy"))
+    assert (np.bincount(labels) == 2).all()    # stratified
+    with h5py.File(finished.file("cifar10.h5")) as file:
+        assert list(file.attrs["class_names"]) == list("0123456789")
+        assert file.attrs["training_config"]
+        assert finished.path not in str(file.attrs["model_config"])
+    with open(finished.file("results/parity.json"), encoding="utf-8") as file:
+        parity = json.load(file)
+    assert parity["probability_difference"] <= 1e-4
+    assert parity["class_agreement"] == 1
+    history = np.genfromtxt(finished.file("results/history.csv"),
+                            delimiter=",", names=True)
+    assert len(history) == 15
+    score = metrics(finished)["validation"]["accuracy"]
+    assert score == pytest.approx(history["val_accuracy"].max())
+    assert finished.run("git status --short").stdout == "?? dvc.lock\n"
+    assert "up to date" in finished.run("dvc status").stdout
+
+
+def test_rows_are_images(finished):
+    """Row i of the arrays is an image of the source, with its label."""
+    source = tiny_arrays()
+    known = {x.tobytes(): y for x, y in zip(source["x_train"],
+                                            source["y_train"])}
+    for split in ("train", "validation"):
+        x = np.load(finished.file(f"data/prepared/{split}_x.npy"))
+        y = np.load(finished.file(f"data/prepared/{split}_y.npy"))
+        assert [known.pop(image.tobytes()) for image in x] == list(y)
+    assert not known
+
+
+def test_checker(finished):
+    """A fresh process reloads the model without a warning, scores alike."""
+    loss, accuracy = check(finished, finished.file("../tiny.npz"))
+    test = metrics(finished)["test"]
+    assert accuracy == pytest.approx(test["accuracy"], abs=1e-6)
+    assert loss == pytest.approx(test["loss"], abs=1e-4)
+    assert test["accuracy_low"] < test["accuracy"] <= test["accuracy_high"]
+
+
+def test_script_leaves_the_model_here(finished, tmp_path):
+    """0-transfer.py brings model and accuracy to where it was called."""
+    done = subprocess.run([finished.file("0-transfer.py")], cwd=tmp_path,
+                          env=environment(), text=True, check=True,
+                          stdout=subprocess.PIPE)
+    accuracy = metrics(finished)["test"]["accuracy"]
+    assert accuracy >= 0.87
+    assert (done.stdout.splitlines()[-1]
+            == f"cifar10.h5: test accuracy {accuracy:.4f}")
+    with open(finished.file("cifar10.h5"), "rb") as file:
+        assert file.read() == (tmp_path / "cifar10.h5").read_bytes()
+
+
+def test_random_labels_miss_every_floor(finished, tmp_path):
+    """The twin of the two tests above: labels without a meaning must fail.
+
+    The data set has a head with logits, too, and labels of shape (n, 1).
+    """
+    arrays = tiny_arrays()
+    random = np.random.default_rng(0)
+    for name in ("y_train", "y_test"):
+        arrays[name] = random.permutation(arrays[name])[:, None]
+    project = clone(tmp_path / "project")
+    (tmp_path / "tiny.h5").symlink_to(finished.file("../tiny.h5"))
+    np.savez(tmp_path / "tiny.npz", **arrays,
+             class_names=[f"class {k}" for k in range(CLASSES)])
+    settle(project, tmp_path)
+    project.set(train__output="logits", train__hidden=[])
+    done = project.run("./0-transfer.py")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "0-transfer.py: below 0.87", \
+        done.stdout
+    test = metrics(project)["test"]
+    assert check(project, str(tmp_path / "tiny.npz"))[0] == pytest.approx(
+        test["loss"], abs=1e-4)    # logits, and a loss that fits them
+    project.set(evaluate__accuracy_floor=0.87)
+    done = project.run("dvc repro")
+    assert done.returncode != 0
+    assert (f"evaluate: test accuracy {test['accuracy']:.4f} is below "
+            "evaluate.accuracy_floor 0.87") in done.stdout
+    assert metrics(project)["test"] == test
+
+
+def test_changed_weight_is_found(project):
+    """One changed weight of the fused model fails the comparison."""
+    command = "python -m stages.lib.parity cifar10.h5"
+    done = project.run(command)
+    assert done.returncode == 0, done.stdout
+    project.run("cp --remove-destination $(readlink -f cifar10.h5) new.h5 && "
+                "chmod +w new.h5")
+    with h5py.File(project.file("new.h5"), "r+") as file:
+        file["model_weights/conv1/conv1/kernel:0"][1, 1, 0, 3] += 0.5
+    done = project.run(command.replace("cifar10", "new"))
+    assert done.returncode == 1
+    line = done.stdout.splitlines()[-1]
+    assert "the fused model disagrees with head(cached features)" in line
+    assert " row " in line
+
+
+def test_constant_features_stop_fuse(project, finished):
+    """A backbone that says the same of every image gives no model."""
+    with h5py.File(project.file("dead.h5"), "w") as dead, \
+            h5py.File(finished.file("../tiny.h5")) as alive:
+        for name in alive:
+            alive.copy(name, dead)
+        dead.attrs.update(alive.attrs)
+        dead["conv_pw_13/conv_pw_13/kernel:0"][...] = 0
+    project.set(backbone__weights="dead.h5", train__epochs=1)
+    done = project.run("dvc repro")
+    assert done.returncode != 0
+    assert "the features do not vary over images: train row" in done.stdout
+    assert project.run("ls cifar10.h5").returncode != 0
