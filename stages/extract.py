@@ -30,6 +30,7 @@ def extract(model, images, dtype):
     """
     @tf.function(reduce_retracing=True)
     def forward(batch):
+        """Return the features of one batch."""
         return model(batch, training=False)
 
     for batch in batches(images, BATCH):
@@ -37,7 +38,7 @@ def extract(model, images, dtype):
             rows = forward(tf.cast(batch, tf.float32)).numpy().astype(dtype)
         if not np.isfinite(rows).all():
             raise ArtefactError(
-                f"features: not finite in {dtype}; check backbone.weights, or "
+                f"features: too large for {dtype}; check backbone.weights, or "
                 "set extract.dtype to float32")
         yield rows
 

@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import version
 from typing import Literal
 
+import numpy as np
+
 from stages.lib import descriptor, params
 from stages.lib.errors import BackboneError, ParameterError, WeightsError
 from stages.lib.runtime import keras
@@ -41,19 +43,28 @@ def build(backbone, side):
         BackboneError: the application refuses its options or the side.
         WeightsError: the weights cannot be had, or do not fit.
     """
+    model = freeze(_weighted(backbone, side))
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise WeightsError(f"{backbone.weights}: not all weights are finite; "
+                           "bring a whole file")
+    return model
+
+
+def _weighted(backbone, side):
+    """Return the application with the weights that `backbone` names."""
     path = backbone.weights
     if path.endswith((".yaml", ".yml")):
         wanted = descriptor.read(path, {"imagenet": ImageNet,
                                         "random": Random})
         if wanted.kind == "random":
             keras.utils.set_random_seed(wanted.seed)
-            return freeze(_untrained(backbone, side))
+            return _untrained(backbone, side)
         model = _untrained(backbone, side)
         model.set_weights(_downloaded(backbone).get_weights())
-        return freeze(model)
+        return model
     model = _untrained(backbone, side)
     _load(model, path, backbone)
-    return freeze(model)
+    return model
 
 
 def features(model, application, pixels):

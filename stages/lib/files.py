@@ -135,7 +135,7 @@ def open_array(path, ndim=None):
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         length = os.path.getsize(path)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise _damaged(path, error) from error
     if length != array.offset + array.nbytes:
         raise _damaged(path, f"{length} bytes, its header promises "

@@ -2,6 +2,7 @@
 """The parameters: read through DVC, checked in one place."""
 import difflib
 import inspect
+import sqlite3
 from typing import Annotated, Dict, List, Literal, Optional, Union
 
 import dvc.api
@@ -132,7 +133,7 @@ def read():
     """
     try:
         values = dvc.api.params_show("params.yaml")
-    except DvcException as error:
+    except (DvcException, sqlite3.Error) as error:    # a full disk, too
         raise ParameterError(f"params.yaml: {error}") from error
     return parse(Params, values, "params.yaml")
 

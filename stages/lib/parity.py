@@ -50,6 +50,7 @@ def sample():
 def without_warnings():
     """Turn every Python warning and every line Keras logs into an error."""
     def refuse(record):
+        """Raise what is logged."""
         raise ParityError(f"loading warns: {record.getMessage()}")
 
     logger = logging.getLogger("absl")

@@ -20,7 +20,7 @@ def run(main):
     try:
         with _lock(name):
             main()
-    except PipelineError as error:
+    except (PipelineError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"{name}: interrupted; nothing half-written remains")

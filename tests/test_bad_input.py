@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""Bad input gets one clear line, and nothing half-written is left."""
+import os
+import re
+import resource
+import runpy
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from conftest import environment, tiny_arrays
+
+PREPARED = "data/prepared/train_x.npy"
+
+
+def stage(project, monkeypatch, name):
+    """Run `python -m stages.<name>` in this process; return its last word.
+
+    What `sys.exit` was given: a line, or None for success.
+    """
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(sys, "argv", [name])
+    try:
+        runpy.run_module(f"stages.{name}", run_name="__main__",
+                         alter_sys=True)
+    except SystemExit as end:
+        return end.code
+    return None
+
+
+def refuse(project, monkeypatch, name, pattern):
+    """Demand that a stage ends with one line that matches `pattern`."""
+    line = stage(project, monkeypatch, name)
+    assert isinstance(line, str) and "\n" not in line
+    assert re.match(f"{name}: " + pattern, line), line
+    for _, _, names in os.walk(project.path):
+        assert not [name for name in names if name.endswith(".part")]
+
+
+@pytest.mark.parametrize("values, pattern", [
+    ({"train__epochz": 3}, r"params.yaml: train.epochz: unknown name 'epochz'"
+                           r"; did you mean 'epochs'\? known: batch_size"),
+    ({"train__epochs": "3"}, r"params.yaml: train.epochs: .*integer.*'3'"),
+    ({"train__epochs": 0}, r"params.yaml: train.epochs: .*1, not 0"),
+    ({"train__learning_rate": "1e-3"}, r"params.yaml: train.learning_rate: "),
+    ({"train__learning_rate": float("nan")}, r".*learning_rate: .*finite"),
+    ({"train__hidden": [16, -1]}, r"params.yaml: train.hidden.1: .*1, not -1"),
+    ({"train__dropout": 1.0}, r"params.yaml: train.dropout: .*less than 1"),
+    ({"train__output": "sigmoid"}, r".*output: .*'softmax' or 'logits'"),
+    ({"train__optimizer": "Adma"}, r".*optimizer: unknown name 'Adma'; did "
+                                   r"you mean 'Adamax'\? known: Adadelta, .*"),
+    ({"backbone__application": "MobilNet"},
+     r".*application: unknown name 'MobilNet'; did you mean 'MobileNet'\? "
+     r"known: ConvNeXtBase, .*Xception"),
+    ({"backbone__options": {"alhpa": 1.0}},
+     r".*backbone: MobileNet takes no option 'alhpa' \(it takes: alpha"),
+    ({"data__validation_fraction": 1.5}, r".*validation_fraction: .*than 1"),
+    ({"data__validation_fraction": 0.01},
+     r"class 0 \(0\) has 20 images in train; .* needs 100 of each class"),
+    ({"data__source": "../tiny.npz"}, r".*outside the repository.*absolute"),
+    ({"data__source": "pictures.zip"}, r".*unknown kind of source; known: "),
+    ({"data__source": "nowhere.npz"}, r"nowhere.npz: .*No such file"),
+    ({"data__source": "nowhere.yaml"}, r"nowhere.yaml: .*No such file"),
+    ({"data__source": "params.yaml"}, r"params.yaml: kind: unknown None; "
+                                      r"known: cifar10, digits"),
+])
+def test_params(project, monkeypatch, values, pattern):
+    """Every stage refuses bad parameters before it touches a file."""
+    project.set(**values)
+    before = os.stat(project.file(PREPARED)).st_ino
+    refuse(project, monkeypatch, "prepare", pattern)
+    assert os.stat(project.file(PREPARED)).st_ino == before
+
+
+@pytest.mark.parametrize("change, pattern", [
+    ({"x_train": None}, "no array x_train; an .npz source holds x_train"),
+    ({"x_train": np.zeros((200, 16, 16, 3))}, "x_train: dtype float64"),
+    ({"x_test": np.full((100, 16, 16, 3), np.nan, "float32")},
+     "x_test: dtype float32; images must be uint8"),
+    ({"x_train": np.zeros((200, 16, 16), "uint8")}, r"x_train: shape \(200, "),
+    ({"x_train": np.zeros((9, 16, 16, 3), "uint8")},
+     "x_train has 9 rows, y_train 200"),
+    ({"x_test": np.zeros((0, 16, 16, 3), "uint8"),
+      "y_test": np.zeros(0, "uint8")}, "x_test: the split is empty"),
+    ({"x_test": np.zeros((100, 8, 8, 3), "uint8")}, "x_train has images of"),
+    ({"y_train": np.arange(200) % 10 - 1}, "y_train: label -1; with"),
+    ({"y_train": np.arange(200) % 10 * 2}, "y_train: no image of class 1"),
+    ({"y_train": np.zeros(200, "uint8"), "y_test": np.zeros(100, "uint8")},
+     "y_train: no image of class 1; .*two at least"),
+    ({"y_test": np.full(100, 10)}, "y_test: label 10; with 10 classes"),
+    ({"y_train": np.full(200, np.nan)}, "y_train: float64.*integers"),
+    ({"y_train": np.eye(10, dtype="uint8")[np.arange(200) % 10]},
+     r"y_train: uint8, shape \(200, 10\); labels must be integers, \(n,\)"),
+    ({"x_train": np.array([None] * 200)}, ".*pickled objects"),
+])
+def test_arrays(project, monkeypatch, change, pattern):
+    """An `.npz` that is not a data set is refused by name of the array."""
+    arrays = {name: value for name, value in
+              {**tiny_arrays(), **change}.items() if value is not None}
+    np.savez(project.file("bad.npz"), **arrays)
+    project.set(data__source="bad.npz")
+    refuse(project, monkeypatch, "prepare", "bad.npz: .*" + pattern)
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"PK\3\4", b"\x80\4N.", b"text"])
+def test_damaged_npz(project, monkeypatch, bytes_):
+    """Empty, truncated, pickled or other files are not an `.npz`."""
+    with open(project.file("bad.npz"), "wb") as file:
+        file.write(bytes_)
+    project.set(data__source="bad.npz")
+    refuse(project, monkeypatch, "prepare", "bad.npz: no arrays can be read")
+
+
+def test_truncated_npz(project, finished, monkeypatch):
+    """Half of a good `.npz` is refused."""
+    with open(finished.file("../tiny.npz"), "rb") as file:
+        whole = file.read()
+    with open(project.file("bad.npz"), "wb") as file:
+        file.write(whole[:len(whole) // 2])
+    project.set(data__source="bad.npz")
+    refuse(project, monkeypatch, "prepare", "bad.npz: no arrays can be read")
+
+
+def test_descriptor(project, monkeypatch):
+    """A descriptor's keys are checked like parameters."""
+    with open(project.file("d.yaml"), "w", encoding="utf-8") as file:
+        file.write("kind: digits\nclass_names: []\nseed: 0\nfraction: 0.2\n")
+    project.set(data__source="d.yaml")
+    refuse(project, monkeypatch, "prepare", "d.yaml: (test_fraction: missing|"
+           "fraction: unknown name)")
+
+
+def test_no_network(project, monkeypatch):
+    """Keras' downloads fail with what to bring and where to name it."""
+    monkeypatch.setenv("HOME", project.path)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    project.set(data__source="data/raw/cifar10.yaml")
+    refuse(project, monkeypatch, "prepare", "CIFAR-10 cannot be downloaded "
+           ".*bring an .npz .* name it in data.source")
+    project.set(backbone__weights="models/weights/imagenet.yaml")
+    refuse(project, monkeypatch, "extract",
+           "models/weights/imagenet.yaml: mobilenet_2_5_224_tf_no_top.h5 "
+           "cannot be downloaded; .*name its path in backbone.weights")
+
+
+def test_imagenet_means_224(project, finished, monkeypatch):
+    """Keras' own 224 px file is taken, whatever the side."""
+    monkeypatch.setenv("HOME", project.path)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    os.makedirs(project.file(".keras/models"))
+    os.link(finished.file("../tiny.h5"), project.file(
+        ".keras/models/mobilenet_2_5_224_tf_no_top.h5"))
+    with open(project.file("features/train_x.npy"), "rb") as file:
+        before = file.read()
+    project.set(backbone__weights="models/weights/imagenet.yaml")
+    assert stage(project, monkeypatch, "extract") is None
+    with open(project.file("features/train_x.npy"), "rb") as file:
+        assert file.read() == before
+
+
+def test_backbone(project, finished, monkeypatch):
+    """Weights that do not fit, and a side that is too small, are refused."""
+    project.set(backbone__options={"alpha": 0.5})
+    refuse(project, monkeypatch, "extract", r".*tiny.h5: these weights do not "
+           r"fit MobileNet\(alpha=0.5\) without top")
+    project.set(backbone__options={"alpha": 0.3})
+    project.set(backbone__weights="models/weights/imagenet.yaml")
+    refuse(project, monkeypatch, "extract", ".*no ImageNet weights for "
+           r"MobileNet\(alpha=0.3\)")
+    project.set(backbone__weights="README.md")
+    refuse(project, monkeypatch, "extract", ".*README.md is neither")
+    project.set(backbone__weights="none.h5")
+    refuse(project, monkeypatch, "extract", "none.h5: no weights can be read")
+    with h5py.File(project.file("nan.h5"), "w") as file, \
+            h5py.File(finished.file("../tiny.h5")) as good:
+        for name in good:
+            good.copy(name, file)
+        file.attrs.update(good.attrs)
+        file["conv1/conv1/kernel:0"][0, 0, 0, 0] = np.nan
+    project.set(backbone__options={"alpha": 0.25},
+                backbone__weights="nan.h5")
+    refuse(project, monkeypatch, "extract", "nan.h5: not all weights are finite")
+    project.set(backbone__weights="models/weights/random.yaml",
+                resize__side=16)
+    assert stage(project, monkeypatch, "resize") is None
+    refuse(project, monkeypatch, "extract", "backbone.application MobileNet "
+           "cannot be built .*resize.side 16: .*at least 32x32")
+
+
+def test_damaged_artefacts(project, monkeypatch):
+    """A stage names the damaged file of an earlier one."""
+    path = project.file("features/train_x.npy")
+    with open(path, "rb") as file:
+        whole = file.read()
+    for content in (whole[:-1], whole + b"0", b"", whole[:40]):
+        os.unlink(path)    # never write in place: it may be a hard link
+        with open(path, "wb") as file:
+            file.write(content)
+        refuse(project, monkeypatch, "train", "features/train_x.npy: cannot "
+               "be used .*delete it and run `dvc repro`")
+    os.unlink(project.file("models/head.h5"))
+    refuse(project, monkeypatch, "evaluate", "models/head.h5: no model")
+    os.unlink(project.file("features/manifest.json"))
+    refuse(project, monkeypatch, "fuse", "features/manifest.json: cannot be")
+
+
+def test_stale_features(project, monkeypatch):
+    """Features of other weights are not fused, and no model is left."""
+    project.set(backbone__weights="models/weights/random.yaml")
+    refuse(project, monkeypatch, "fuse", "features: computed with weights_")
+    assert not os.path.exists(project.file("cifar10.h5"))
+
+
+def test_diverging_training(project, monkeypatch):
+    """A loss that is not finite is an error, not a model."""
+    project.set(train__learning_rate=1e38, train__optimizer="SGD")
+    refuse(project, monkeypatch, "train", "the loss is not finite; lower")
+
+
+@pytest.mark.parametrize("name, file", [
+    ("prepare", "data/prepared/train_x.npy"),
+    ("extract", "features/train_x.npy"), ("fuse", "models/candidate.h5")])
+def test_disk_full(project, name, file):
+    """A write that fails is one line; what was there before remains."""
+    def limit():
+        """Let no file grow beyond 100,000 bytes."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    project.run("dvc status")    # DVC makes its own data bases
+    before = project.run("md5sum data/prepared/* features/*").stdout
+    done = subprocess.run([sys.executable, "-m", f"stages.{name}"],
+                          cwd=project.path, env=environment(), text=True,
+                          preexec_fn=limit, stderr=subprocess.PIPE,
+                          check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"{name}: {file}: cannot be written (File too large); make room or "
+        "mend the permissions, then run again"]
+    assert not project.run("find . -name '*.part'").stdout
+    assert project.run("md5sum data/prepared/* features/*").stdout == before
