@@ -31,6 +31,11 @@ class Project:
         """Remember `path`; nothing is read or written."""
         self.path = str(path)
 
+    @property
+    def folder(self):
+        """Return the folder in which the project lies."""
+        return os.path.dirname(self.path)
+
     def file(self, name):
         """Return the absolute path of a file of the project."""
         return os.path.join(self.path, name)
@@ -148,7 +153,7 @@ def finished(tmp_path_factory):
             project = clone(path)
             np.savez(path.parent / "tiny.npz", **tiny_arrays())
             tiny_weights(path.parent / "tiny.h5")
-            settle(project, path.parent)
+            settle(project, project.folder)
             assert project.repro() == STAGES
             (shared / "made").touch()
     return Project(path)
@@ -156,8 +161,8 @@ def finished(tmp_path_factory):
 
 def settle(project, folder):
     """Point `project` at the tiny data and weights in `folder`."""
-    project.set(data__source=str(folder / "tiny.npz"),
-                backbone__weights=str(folder / "tiny.h5"),
+    project.set(data__source=os.path.join(folder, "tiny.npz"),
+                backbone__weights=os.path.join(folder, "tiny.h5"),
                 backbone__options={"alpha": 0.25}, resize__side=32,
                 train__hidden=[32], train__batch_size=16,
                 train__learning_rate=0.01, train__epochs=15)

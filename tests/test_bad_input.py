@@ -115,7 +115,7 @@ def test_damaged_npz(project, monkeypatch, bytes_):
 
 def test_truncated_npz(project, finished, monkeypatch):
     """Half of a good `.npz` is refused."""
-    with open(finished.file("../tiny.npz"), "rb") as file:
+    with open(f"{finished.folder}/tiny.npz", "rb") as file:
         whole = file.read()
     with open(project.file("bad.npz"), "wb") as file:
         file.write(whole[:len(whole) // 2])
@@ -150,7 +150,7 @@ def test_imagenet_means_224(project, finished, monkeypatch):
     monkeypatch.setenv("HOME", project.path)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     os.makedirs(project.file(".keras/models"))
-    os.link(finished.file("../tiny.h5"), project.file(
+    os.link(f"{finished.folder}/tiny.h5", project.file(
         ".keras/models/mobilenet_2_5_224_tf_no_top.h5"))
     with open(project.file("features/train_x.npy"), "rb") as file:
         before = file.read()
@@ -174,7 +174,7 @@ def test_backbone(project, finished, monkeypatch):
     project.set(backbone__weights="none.h5")
     refuse(project, monkeypatch, "extract", "none.h5: no weights can be read")
     with h5py.File(project.file("nan.h5"), "w") as file, \
-            h5py.File(finished.file("../tiny.h5")) as good:
+            h5py.File(f"{finished.folder}/tiny.h5") as good:
         for name in good:
             good.copy(name, file)
         file.attrs.update(good.attrs)

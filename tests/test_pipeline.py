@@ -88,7 +88,7 @@ def test_rows_are_images(finished):
 
 def test_checker(finished):
     """A fresh process reloads the model without a warning, scores alike."""
-    loss, accuracy = check(finished, finished.file("../tiny.npz"))
+    loss, accuracy = check(finished, f"{finished.folder}/tiny.npz")
     test = metrics(finished)["test"]
     assert accuracy == pytest.approx(test["accuracy"], abs=1e-6)
     assert loss == pytest.approx(test["loss"], abs=1e-4)
@@ -118,10 +118,10 @@ def test_random_labels_miss_every_floor(finished, tmp_path):
     for name in ("y_train", "y_test"):
         arrays[name] = random.permutation(arrays[name])[:, None]
     project = clone(tmp_path / "project")
-    (tmp_path / "tiny.h5").symlink_to(finished.file("../tiny.h5"))
+    (tmp_path / "tiny.h5").symlink_to(f"{finished.folder}/tiny.h5")
     np.savez(tmp_path / "tiny.npz", **arrays,
              class_names=[f"class {k}" for k in range(CLASSES)])
-    settle(project, tmp_path)
+    settle(project, str(tmp_path))
     project.set(train__output="logits", train__hidden=[])
     done = project.run("./0-transfer.py")
     assert done.returncode == 1
@@ -157,7 +157,7 @@ def test_changed_weight_is_found(project):
 def test_constant_features_stop_fuse(project, finished):
     """A backbone that says the same of every image gives no model."""
     with h5py.File(project.file("dead.h5"), "w") as dead, \
-            h5py.File(finished.file("../tiny.h5")) as alive:
+            h5py.File(f"{finished.folder}/tiny.h5") as alive:
         for name in alive:
             alive.copy(name, dead)
         dead.attrs.update(alive.attrs)

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Every command and every piece of Python in the README works."""
+import os
+import re
+import shutil
+import sys
+import time
+
+import pytest
+from conftest import ROOT, Project
+
+BY_OTHERS = {    # run by whoever runs this test
+    "make setup", "make test", ". .venv/bin/activate"}
+
+
+def blocks(language):
+    """Return the code blocks of the README in `language`."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        return re.findall(rf"^```{language}\n(.*?)^```", file.read(),
+                          re.M | re.S)
+
+
+def command_lines():
+    """Return the commands of the README, in order."""
+    return [line for block in blocks("sh") for line in block.splitlines()]
+
+
+def test_commands_others_run():
+    """What this module leaves out stands in the README, each once."""
+    assert BY_OTHERS < set(command_lines())
+    assert "make demo" in command_lines()
+
+
+def test_demo(project):
+    """`make demo` ends with metrics and a model, and changes nothing."""
+    os.symlink(sys.prefix, project.file(".venv"))
+    before = project.run("git status --short; cat dvc.lock").stdout
+    done = project.run("make -o .venv/complete demo")
+    assert done.returncode == 0, done.stdout
+    assert "test.accuracy" in done.stdout
+    demo = Project(project.file("build/demo"))
+    accuracy = float(re.search(r"test accuracy (0\.\d+)", done.stdout)[1])
+    assert accuracy >= 0.9
+    assert os.path.getsize(demo.file("cifar10.h5")) > 1e6
+    assert project.run("git status --short; cat dvc.lock").stdout == before
+
+
+def test_python(project):
+    """The pieces of Python run where the README says."""
+    for code in blocks("python"):
+        with open(project.file("piece.py"), "w", encoding="utf-8") as file:
+            file.write(code)
+        done = project.run("python piece.py")
+        assert done.returncode == 0, done.stdout
+
+
+def test_commands(project, finished):
+    """The commands run in the README's order, on tiny data."""
+    place = project.file("../absolute")
+    os.makedirs(place)
+    for name, to in [("tiny.npz", "cifar10.npz"),
+                     ("tiny.h5", "mobilenet_7_5_224_tf_no_top.h5")]:
+        shutil.copy(os.path.join(finished.folder, name),
+                    os.path.join(place, to))
+    said = {}
+    for command in command_lines():
+        if command in BY_OTHERS or command == "make demo":
+            continue
+        done = project.run(command.replace("/absolute/path", place))
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        said[command] = done.stdout
+        if command == "dvc queue start":
+            finish(project)
+    assert "test.accuracy" in said["dvc metrics show"]
+    assert "cifar10.h5: test accuracy" in said["./0-transfer.py"]
+    assert re.search(r"learning_rate\s+0.01\s+0.001", said["dvc params diff"])
+    assert "test.accuracy" in said["dvc metrics diff"]
+    assert said["dvc queue status"].count("Success") == 2
+    page = project.file("dvc_plots/index.html")
+    with open(page, encoding="utf-8") as file:
+        html = file.read()
+    for title in ("Accuracy, train against validation", "Confusion of the",
+                  "Loss, train against validation", "accuracy by class"):
+        assert title in html
+    shown = project.run("dvc exp show --csv").stdout
+    for rate in ("0.0005", "0.005", "0.001"):
+        assert rate in shown
+
+
+def finish(project):
+    """Wait until no experiment is queued or running."""
+    for _ in range(150):
+        status = project.run("dvc queue status").stdout
+        if not re.search("Queued|Running", status):
+            return
+        time.sleep(1)
+    pytest.fail(status)
