@@ -181,7 +181,8 @@ def test_backbone(project, finished, monkeypatch):
         file["conv1/conv1/kernel:0"][0, 0, 0, 0] = np.nan
     project.set(backbone__options={"alpha": 0.25},
                 backbone__weights="nan.h5")
-    refuse(project, monkeypatch, "extract", "nan.h5: not all weights are finite")
+    refuse(project, monkeypatch, "extract", "nan.h5: not all weights are "
+           "finite")
     project.set(backbone__weights="models/weights/random.yaml",
                 resize__side=16)
     assert stage(project, monkeypatch, "resize") is None

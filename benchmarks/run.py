@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Times the pipeline against training through the frozen backbone.
+
+Usage: benchmarks/run.py [NAME ...]
+
+Runs on real CIFAR-10 at the defaults (see tests/real_data.py), all in one
+run, because machines differ and drift; prints a table and writes
+build/bench.json.  NAME picks some of: rest, rate, idle.
+"""
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
+
+import real_data  # noqa: E402
+from conftest import environment  # noqa: E402
+
+IMAGES = 2048        # measured, then scaled to the data set
+REPEATS = 5
+EPOCHS = 20
+
+
+def seconds(command, project, times=1):
+    """Return the median seconds of running `command` in `project`."""
+    taken = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        subprocess.run(command, cwd=project.path, env=environment(),
+                       check=True, stdout=subprocess.DEVNULL)
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken)
+
+
+def timed(function, times=REPEATS):
+    """Return the median seconds of `function()`, after a first call."""
+    function()
+    taken = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken)
+
+
+def frozen(weights, side=160):
+    """Return the frozen backbone at the defaults, with pixel scaling."""
+    from stages.lib import backbone, params
+    given = params.Backbone(application="MobileNet", options={"alpha": 0.75},
+                            weights=weights, pooling="avg")
+    model = backbone.build(given, side)
+    return backbone.extractor(model, given.application)
+
+
+def predict_rate(source, weights):
+    """Return images per second of `Model.predict` with the frozen model."""
+    import numpy as np
+    from stages.lib.pixels import rescale
+    with np.load(source) as data:
+        images = rescale(data["x_train"][:IMAGES], 160).numpy()
+    model = frozen(weights)
+    return IMAGES / timed(lambda: model.predict(images, verbose=0))
+
+
+def in_the_loop(source, weights):
+    """Return seconds an image of `fit` with the frozen backbone in the loop.
+
+    tf.data, batches of 128, images scaled up on the way, the default head.
+    """
+    import numpy as np
+    from stages.lib.pixels import rescale
+    from stages.lib.runtime import keras, tf
+    with np.load(source) as data:
+        x, y = data["x_train"][:2000], data["y_train"][:2000].ravel()
+    model = frozen(weights)
+    images = keras.Input((160, 160, 3))
+    tensor = model(images, training=False)
+    tensor = keras.layers.Dense(512, activation="relu")(tensor)
+    tensor = keras.layers.Dropout(0.5)(tensor)
+    whole = keras.Model(images, keras.layers.Dense(
+        10, activation="softmax")(tensor))
+    whole.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(2000).batch(
+        128).map(lambda a, b: (rescale(a, 160), b),
+                 num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    return timed(lambda: whole.fit(batches, verbose=0), 3) / len(x)
+
+
+def rest(project, source, weights):
+    """Everything but extract, against `Model.predict` of all images."""
+    stages = {name: seconds(["dvc", "repro", "--single-item", "--force",
+                             name], project)
+              for name in ("prepare", "resize", "train", "fuse", "evaluate")}
+    total = sum(stages.values())
+    speed = predict_rate(source, weights)
+    return {**stages, "total": total, "predict_images_per_second": speed,
+            "predict_60000_images": 60000 / speed,
+            "ratio_at_most_1": total * speed / 60000}
+
+
+def rate(project, source, weights):
+    """A new learning rate, against training with the backbone in the loop."""
+    path = project.file("params.yaml")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    taken = []
+    for value in ("0.0021", "0.0019", "0.0022"):
+        changed = text.replace("learning_rate: 0.002",
+                               f"learning_rate: {value}")
+        assert changed != text
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(changed)
+        taken.append(seconds(["dvc", "repro"], project))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    seconds(["dvc", "repro"], project)
+    image = in_the_loop(source, weights)
+    loop = image * 45000 * EPOCHS
+    return {"repro_seconds": statistics.median(taken),
+            "loop_images_per_second": 1 / image, "loop_seconds": loop,
+            "ratio_at_least_60": loop / statistics.median(taken)}
+
+
+def idle(project, _source, _weights):
+    """`dvc repro` with nothing to do, against `dvc status`."""
+    repro = seconds(["dvc", "repro"], project, REPEATS)
+    status = seconds(["dvc", "status"], project, REPEATS)
+    return {"repro_seconds": repro, "status_seconds": status,
+            "ratio": repro / status}
+
+
+BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle}
+
+
+def main(names):
+    """Run the benchmarks `names`, or all."""
+    os.chdir(ROOT)
+    source, weights = real_data.unpack()
+    project = real_data.experiment(source, weights)
+    results = {}
+    for name in names or BENCHMARKS:
+        results[name] = BENCHMARKS[name](project, source, weights)
+        print(f"\n{BENCHMARKS[name].__doc__.strip()}")
+        for key, value in results[name].items():
+            if isinstance(value, float):
+                print(f"  {key:28} {value:10.2f}")
+    with open("build/bench.json", "w", encoding="utf-8") as file:
+        json.dump(results, file, indent=2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""The pipeline on real CIFAR-10 with real weights, and the task's checker.
+
+Usage: tests/real_data.py
+
+Needs ../shared/data; without it, prints SKIPPED, or fails if the environment
+holds REAL_DATA=required.  Works in a clone under build/real, which stays.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+from conftest import ROOT, clone, environment
+
+DATA = os.path.join(ROOT, "..", "shared", "data")
+BUILD = os.path.join(ROOT, "build", "real")
+WEIGHTS = "mobilenet_7_5_224_tf_no_top.h5"
+CHECKER = """
+import importlib.util, json, sys
+import numpy as np
+from tensorflow import keras as K
+K.learning_phase = K.backend.learning_phase
+spec = importlib.util.spec_from_file_location("transfer", "0-transfer.py")
+transfer = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(transfer)
+with np.load(sys.argv[1]) as data:
+    X_p, Y_p = transfer.preprocess_data(data["x_test"], data["y_test"])
+assert isinstance(X_p, np.ndarray) and isinstance(Y_p, np.ndarray)
+model = K.models.load_model("cifar10.h5")
+print(json.dumps(model.evaluate(X_p, Y_p, batch_size=128, verbose=0)))
+"""
+
+
+def unpack():
+    """Return the paths of CIFAR-10 as `.npz` and of the weights."""
+    source = os.path.join(BUILD, "cifar10.npz")
+    os.makedirs(BUILD, exist_ok=True)
+    subprocess.run([sys.executable, os.path.join(DATA, "unpack_cifar10.py"),
+                    source], check=True)
+    return source, os.path.realpath(os.path.join(DATA, "weights", WEIGHTS))
+
+
+def experiment(source, weights, *settings):
+    """Run the pipeline in a new clone with `settings`; return the project."""
+    shutil.rmtree(os.path.join(BUILD, "project"), ignore_errors=True)
+    project = clone(os.path.join(BUILD, "project"))
+    words = [f"data.source={source}", f"backbone.weights={weights}", *settings]
+    subprocess.run(["dvc", "exp", "run", "--quiet",
+                    *(word for setting in words for word in ("-S", setting))],
+                   cwd=project.path, env=environment(), check=True)
+    return project
+
+
+def main():
+    """Run the pipeline at its defaults, check what the task checks."""
+    if not os.path.isdir(DATA):
+        if os.environ.get("REAL_DATA") == "required":
+            sys.exit(f"real data: {os.path.relpath(DATA, ROOT)} is missing")
+        print("real data: SKIPPED, ../shared/data is not there")
+        return
+    source, weights = unpack()
+    project = experiment(source, weights)
+    done = subprocess.run([sys.executable, "-c", CHECKER, source],
+                          cwd=project.path, env=environment(), check=True,
+                          stdout=subprocess.PIPE, text=True)
+    loss, accuracy = json.loads(done.stdout.splitlines()[-1])
+    with open(project.file("results/metrics.json"), encoding="utf-8") as file:
+        scored = json.load(file)["test"]["accuracy"]
+    with open(project.file("results/parity.json"), encoding="utf-8") as file:
+        parity = json.load(file)
+    print(f"real data: checker: accuracy {accuracy:.4f}, loss {loss:.4f}; "
+          f"results: accuracy {scored:.4f}; parity: {parity}")
+    if accuracy < 0.87 or abs(accuracy - scored) > 0.001:
+        sys.exit("real data: FAILED: at least 0.87 is demanded, and both "
+                 "equal to 0.001")
+    print("real data: PASSED")
+
+
+if __name__ == "__main__":
+    main()
