@@ -25,6 +25,20 @@ def preprocess_data(X, Y):
     return X.astype("float32"), K.utils.to_categorical(Y, 10)
 
 
+def bring(source, target):
+    """Copy the file `source` to `target`, whole or not at all."""
+    os = __import__("os")
+    part = f"{target}.part"
+    try:
+        __import__("shutil").copyfile(source, part)
+        os.replace(part, target)
+    except OSError as error:
+        if os.path.exists(part):
+            os.unlink(part)
+        __import__("sys").exit(f"0-transfer.py: {target} cannot be written "
+                               f"here ({error.strerror})")
+
+
 def main():
     """Run the pipeline and bring its model here."""
     os, sys = __import__("os"), __import__("sys")
@@ -35,13 +49,10 @@ def main():
         [sys.executable, "-m", "dvc", "repro"], cwd=project, check=False,
         env={**os.environ, "PATH": path})
     if done.returncode:
-        sys.exit("0-transfer.py: the pipeline failed, see above; "
-                 "no cifar10.h5 is given")
-    model = os.path.join(project, "cifar10.h5")
-    if not os.path.exists("cifar10.h5") or not os.path.samefile(
-            model, "cifar10.h5"):
-        __import__("shutil").copyfile(model, "cifar10.h5.part")
-        os.replace("cifar10.h5.part", "cifar10.h5")
+        sys.exit("0-transfer.py: the pipeline failed, see above; no new "
+                 "cifar10.h5 is given")
+    if os.path.realpath(project) != os.path.realpath(os.curdir):
+        bring(os.path.join(project, "cifar10.h5"), "cifar10.h5")
     with open(os.path.join(project, "results", "metrics.json"),
               encoding="utf-8") as file:
         accuracy = __import__("json").load(file)["test"]["accuracy"]

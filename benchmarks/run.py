@@ -4,8 +4,8 @@
 Usage: benchmarks/run.py [NAME ...]
 
 Runs on real CIFAR-10 at the defaults (see tests/real_data.py), all in one
-run, because machines differ and drift; prints a table and writes
-build/bench.json.  NAME picks some of: rest, rate, idle.
+run, because machines differ and drift; medians of three runs.  Prints a
+table and writes build/bench.json.  NAME picks some of: rest, rate, idle.
 """
 import json
 import os
@@ -21,11 +21,10 @@ import real_data  # noqa: E402
 from conftest import environment  # noqa: E402
 
 IMAGES = 2048        # measured, then scaled to the data set
-REPEATS = 5
 EPOCHS = 20
 
 
-def seconds(command, project, times=1):
+def seconds(command, project, times=3):
     """Return the median seconds of running `command` in `project`."""
     taken = []
     for _ in range(times):
@@ -36,7 +35,7 @@ def seconds(command, project, times=1):
     return statistics.median(taken)
 
 
-def timed(function, times=REPEATS):
+def timed(function, times=3):
     """Return the median seconds of `function()`, after a first call."""
     function()
     taken = []
@@ -87,7 +86,7 @@ def in_the_loop(source, weights):
     batches = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(2000).batch(
         128).map(lambda a, b: (rescale(a, 160), b),
                  num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
-    return timed(lambda: whole.fit(batches, verbose=0), 3) / len(x)
+    return timed(lambda: whole.fit(batches, verbose=0)) / len(x)
 
 
 def rest(project, source, weights):
@@ -114,10 +113,10 @@ def rate(project, source, weights):
         assert changed != text
         with open(path, "w", encoding="utf-8") as file:
             file.write(changed)
-        taken.append(seconds(["dvc", "repro"], project))
+        taken.append(seconds(["dvc", "repro"], project, times=1))
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
-    seconds(["dvc", "repro"], project)
+    seconds(["dvc", "repro"], project, times=1)
     image = in_the_loop(source, weights)
     loop = image * 45000 * EPOCHS
     return {"repro_seconds": statistics.median(taken),
@@ -127,8 +126,8 @@ def rate(project, source, weights):
 
 def idle(project, _source, _weights):
     """`dvc repro` with nothing to do, against `dvc status`."""
-    repro = seconds(["dvc", "repro"], project, REPEATS)
-    status = seconds(["dvc", "status"], project, REPEATS)
+    repro = seconds(["dvc", "repro"], project)
+    status = seconds(["dvc", "status"], project)
     return {"repro_seconds": repro, "status_seconds": status,
             "ratio": repro / status}
 
@@ -139,6 +138,8 @@ BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle}
 def main(names):
     """Run the benchmarks `names`, or all."""
     os.chdir(ROOT)
+    if not os.path.isdir(real_data.DATA):
+        sys.exit("benchmarks: ../shared/data is missing")
     source, weights = real_data.unpack()
     project = real_data.experiment(source, weights)
     results = {}

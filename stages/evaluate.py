@@ -62,11 +62,10 @@ def main():
     model = load_model("models/head.h5")
     metrics = {}
     for split in ("validation", "test"):
-        labels = files.open_array(f"data/prepared/{split}_y.npy", ndim=1)
-        p = head.probabilities(model,
-                               files.open_array(f"features/{split}_x.npy"))
-        metrics[split] = scores(p, labels)
-    predicted = p.argmax(axis=1)
+        x, labels = manifest.labelled(split)
+        probabilities = head.probabilities(model, x)
+        metrics[split] = scores(probabilities, labels)
+    predicted = probabilities.argmax(axis=1)    # of test, the last split
     files.write_json("results/metrics.json", metrics)
     recall = recall_score(labels, predicted, labels=range(len(names)),
                           average=None, zero_division=np.nan)

@@ -13,57 +13,48 @@ import time
 import numpy as np
 
 from stages.lib import files, head, manifest, params
-from stages.lib.errors import ArtefactError, TrainingError
-from stages.lib.runtime import VERBOSE, keras, save_model, start
+from stages.lib.errors import StorageError, TrainingError
+from stages.lib.runtime import VERBOSE, keras, save_model, start, tf
 from stages.lib.stage import run
 
 HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]
 STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
 
 
-def load(split):
-    """Return the features, float32 (n, d), and labels (n,) of `split`.
-
-    Raises:
-        ArtefactError: features and labels are not of the same images.
-    """
-    x = files.open_array(f"features/{split}_x.npy")
-    y = files.open_array(f"data/prepared/{split}_y.npy", ndim=1)
-    if len(x) != len(y):
-        raise ArtefactError(f"features/{split}_x.npy has {len(x)} rows, "
-                            f"data/prepared/{split}_y.npy {len(y)}; run "
-                            "`dvc repro`")
-    return np.asarray(x, dtype="float32"), np.asarray(y)
-
-
 def fit(model, train, data, validation, log):
-    """Train `model` in place, reload its best epoch, return the history.
+    """Train `model` in place, keep its best epoch, return the history.
 
     Args:
         model: `head.build`.
         train: `params.Train`.
         data, validation: (x, y), float32 (n, d) and integer (n,).
-        log: folder for TensorBoard and the checkpoint.
+        log: folder for TensorBoard.
 
     Raises:
         TrainingError: the loss is not finite.
+        StorageError: the log cannot be written.
     """
     steps = train.epochs * -(-len(data[0]) // train.batch_size)
     model.compile(head.optimizer(train, steps),
                   head.loss(model, one_hot=False), ["accuracy"],
                   steps_per_execution=STEPS)
-    best = f"{log}/best.weights.h5"
-    history = model.fit(
-        *data, batch_size=train.batch_size, epochs=train.epochs,
-        validation_data=validation, verbose=VERBOSE, callbacks=[
-            keras.callbacks.TensorBoard(log, write_graph=False),
-            keras.callbacks.ModelCheckpoint(
-                best, monitor="val_accuracy", mode="max",
-                save_best_only=True, save_weights_only=True)]).history
+    best = keras.callbacks.EarlyStopping(
+        monitor="val_accuracy", mode="max", patience=train.epochs,
+        restore_best_weights=True)    # keeps them, and never stops early
+    try:
+        history = model.fit(
+            *data, batch_size=train.batch_size, epochs=train.epochs,
+            validation_data=validation, verbose=VERBOSE, callbacks=[
+                best, keras.callbacks.TensorBoard(log, write_graph=False)]
+        ).history
+    except tf.errors.OpError as error:
+        raise StorageError(f"{log}: TensorBoard's log cannot be written "
+                           f"({error.message}); make room, then run again"
+                           ) from error
     if not np.isfinite([history["loss"], history["val_loss"]]).all():
         raise TrainingError("the loss is not finite; lower "
                             "train.learning_rate")
-    model.load_weights(best)
+    model.set_weights(best.best_weights)
     return history
 
 
@@ -71,7 +62,9 @@ def main():
     """Write the head of the best epoch and the history."""
     given = params.read().train
     names = manifest.read()["class_names"]
-    data, validation = load("train"), load("validation")
+    data, validation = [
+        (np.asarray(x, dtype="float32"), np.asarray(y))
+        for x, y in map(manifest.labelled, ("train", "validation"))]
     start(given.seed)
     model = head.build(given, data[0], len(names))
     log = time.strftime("logs/train/%Y%m%d-%H%M%S")

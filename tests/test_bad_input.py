@@ -59,7 +59,10 @@ def refuse(project, monkeypatch, name, pattern):
     ({"data__validation_fraction": 1.5}, r".*validation_fraction: .*than 1"),
     ({"data__validation_fraction": 0.01},
      r"class 0 \(0\) has 20 images in train; .* needs 100 of each class"),
-    ({"data__source": "../tiny.npz"}, r".*outside the repository.*absolute"),
+    ({"data__source": "../tiny.npz"}, r".*source: ../tiny.npz is outside the "
+                                      r"repository; write its absolute path: "
+                                      r"/.*/tiny.npz"),
+    ({"backbone__weights": "../tiny.h5"}, r".*weights: ../tiny.h5 is outside"),
     ({"data__source": "pictures.zip"}, r".*unknown kind of source; known: "),
     ({"data__source": "nowhere.npz"}, r"nowhere.npz: .*No such file"),
     ({"data__source": "nowhere.yaml"}, r"nowhere.yaml: .*No such file"),
@@ -85,11 +88,16 @@ def test_params(project, monkeypatch, values, pattern):
     ({"x_test": np.zeros((0, 16, 16, 3), "uint8"),
       "y_test": np.zeros(0, "uint8")}, "x_test: the split is empty"),
     ({"x_test": np.zeros((100, 8, 8, 3), "uint8")}, "x_train has images of"),
-    ({"y_train": np.arange(200) % 10 - 1}, "y_train: label -1; with"),
-    ({"y_train": np.arange(200) % 10 * 2}, "y_train: no image of class 1"),
+    ({"y_train": np.arange(200) % 10 - 1}, "y_train: label -1, but none 0"),
+    ({"y_train": np.arange(200) % 10 * 2}, "y_train: label 2, but none 1"),
+    ({"y_train": np.full(200, 2**63 - 1)}, "y_train: label 9223372036854775"),
+    ({"y_train": np.arange(200, dtype="uint64") % 10 + 1},
+     "y_train: label 1, but none 0"),
+    ({"class_names": np.array("red")}, r"class_names: <U3, shape \(\); must"),
+    ({"class_names": ["red"] * 10}, "class_names: 1 different names"),
     ({"y_train": np.zeros(200, "uint8"), "y_test": np.zeros(100, "uint8")},
-     "y_train: no image of class 1; .*two at least"),
-    ({"y_test": np.full(100, 10)}, "y_test: label 10; with 10 classes"),
+     "y_train: all images are of one class; two at least"),
+    ({"y_test": np.full(100, 10)}, "y_test: label 10; .* are 0..9"),
     ({"y_train": np.full(200, np.nan)}, "y_train: float64.*integers"),
     ({"y_train": np.eye(10, dtype="uint8")[np.arange(200) % 10]},
      r"y_train: uint8, shape \(200, 10\); labels must be integers, \(n,\)"),
@@ -142,7 +150,7 @@ def test_no_network(project, monkeypatch):
     project.set(backbone__weights="models/weights/imagenet.yaml")
     refuse(project, monkeypatch, "extract",
            "models/weights/imagenet.yaml: mobilenet_2_5_224_tf_no_top.h5 "
-           "cannot be downloaded; .*name its path in backbone.weights")
+           "cannot be downloaded .*; bring it .* path in backbone.weights")
 
 
 def test_imagenet_means_224(project, finished, monkeypatch):
@@ -201,6 +209,10 @@ def test_damaged_artefacts(project, monkeypatch):
             file.write(content)
         refuse(project, monkeypatch, "train", "features/train_x.npy: cannot "
                "be used .*delete it and run `dvc repro`")
+    with open(path, "wb") as file:
+        file.write(whole[:-1] + b"0")
+    refuse(project, monkeypatch, "train", "features/train_x.npy: not the "
+           "bytes that .*manifest.json vouches for; run `dvc repro --force")
     os.unlink(project.file("models/head.h5"))
     refuse(project, monkeypatch, "evaluate", "models/head.h5: no model")
     os.unlink(project.file("features/manifest.json"))
@@ -222,7 +234,8 @@ def test_diverging_training(project, monkeypatch):
 
 @pytest.mark.parametrize("name, file", [
     ("prepare", "data/prepared/train_x.npy"),
-    ("extract", "features/train_x.npy"), ("fuse", "models/candidate.h5")])
+    ("extract", "features/train_x.npy"), ("train", "models/head.h5"),
+    ("fuse", "models/candidate.h5")])
 def test_disk_full(project, name, file):
     """A write that fails is one line; what was there before remains."""
     def limit():

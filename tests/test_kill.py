@@ -52,7 +52,9 @@ def test_kill(finished, tmp_path):
     settle(project, finished.folder)
     for stage in STAGES:
         repro = start(project, stage)
-        time.sleep(random.uniform(0, 3))
+        pause = random.uniform(0, 3)
+        print(f"{stage}: killed after {pause:.3f} s")    # if the test fails
+        time.sleep(pause)
         if stage == "extract":
             repro.kill()
         else:

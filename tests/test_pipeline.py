@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from conftest import CLASSES, clone, environment, settle, tiny_arrays
 
+from stages.lib.runtime import load_model
+
 CHECKER = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
@@ -57,6 +59,9 @@ def test_artefacts_keep_their_contract(finished):
             assert (array.dtype, array.shape) == (dtype, shape), name
     labels = np.load(finished.file("data/prepared/validation_y.npy"))
     assert (np.bincount(labels) == 2).all()    # stratified
+    model = load_model(finished.file("cifar10.h5"))
+    assert [weight.name.split("/")[0] for weight in model.trainable_weights
+            ] == ["head_hidden_1"] * 2 + ["head_output"] * 2
     with h5py.File(finished.file("cifar10.h5")) as file:
         assert list(file.attrs["class_names"]) == list("0123456789")
         assert file.attrs["training_config"]

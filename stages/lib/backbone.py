@@ -1,31 +1,13 @@
 #!/usr/bin/env python3
-"""The backbone: a Keras Application without top, its weights, its scaling."""
+"""The backbone: a Keras Application without top, scaling included, frozen."""
 import hashlib
-import os
 import sys
-from importlib.metadata import version
-from typing import Literal
 
 import numpy as np
 
-from stages.lib import descriptor, params
-from stages.lib.errors import BackboneError, ParameterError, WeightsError
+from stages.lib import params, weights
+from stages.lib.errors import BackboneError
 from stages.lib.runtime import keras
-
-LIBRARIES = ("tensorflow", "keras", "numpy")
-
-
-class ImageNet(params.Group):
-    """What models/weights/imagenet.yaml holds."""
-
-    kind: Literal["imagenet"]
-
-
-class Random(params.Group):
-    """What models/weights/random.yaml holds."""
-
-    kind: Literal["random"]
-    seed: params.Seed
 
 
 def build(backbone, side):
@@ -37,48 +19,29 @@ def build(backbone, side):
 
     Returns:
         keras.Model, float32 (n, side, side, 3) as the application wants it
-        scaled -> float32 (n, d).
+        scaled -> float32 (n, d), made of Keras' stock layers only.
 
     Raises:
         BackboneError: the application refuses its options or the side.
-        WeightsError: the weights cannot be had, or do not fit.
+        WeightsError: as `weights.load`.
     """
-    model = freeze(_weighted(backbone, side))
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise WeightsError(f"{backbone.weights}: not all weights are finite; "
-                           "bring a whole file")
-    return model
-
-
-def _weighted(backbone, side):
-    """Return the application with the weights that `backbone` names."""
-    path = backbone.weights
-    if path.endswith((".yaml", ".yml")):
-        wanted = descriptor.read(path, {"imagenet": ImageNet,
-                                        "random": Random})
-        if wanted.kind == "random":
-            keras.utils.set_random_seed(wanted.seed)
-            return _untrained(backbone, side)
-        model = _untrained(backbone, side)
-        model.set_weights(_downloaded(backbone).get_weights())
-        return model
-    model = _untrained(backbone, side)
-    _load(model, path, backbone)
-    return model
+    model, trained = weights.load(lambda: _initial(backbone, side), backbone)
+    deviation = getattr(_module(backbone.application), "IMAGENET_STDDEV_RGB",
+                        None)
+    if trained and deviation:
+        _divide_again(model, deviation)
+    return freeze(_with_stock_layers(model))
 
 
 def features(model, application, pixels):
     """Return the symbolic features of `pixels`, RGB 0..255.
 
-    `model` is what `build` returned for `application`.
-
-    The application's own scaling comes first, then its layers one by one, so
-    that the whole becomes a flat model: `get_layer` finds every layer, and
-    an `.h5` file holds no nested model.
+    `model` is what `build` returned for `application`.  The application's
+    own scaling comes first, then its layers one by one, so that the whole
+    becomes a flat model: `get_layer` finds every layer, and an `.h5` file
+    holds no nested model.
     """
-    function = params.applications()[application]
-    scale = sys.modules[function.__module__].preprocess_input
-    return model.call(scale(pixels))
+    return model.call(_module(application).preprocess_input(pixels))
 
 
 def extractor(model, application):
@@ -108,83 +71,75 @@ def freeze(model):
 def key(model, backbone, dtype):
     """Return all that the bytes of the features depend on, but the images.
 
+    The versions of the libraries are kept beside it, in the manifest.
+
     Args:
         model: what `build` returned for `backbone`.
         backbone: `params.Backbone`.
         dtype: of the features, "float32" or "float16".
     """
-    weights = hashlib.sha256()
+    digest = hashlib.sha256()
     for weight in model.get_weights():
-        weights.update(weight.tobytes())
+        digest.update(weight.tobytes())
     return {"application": backbone.application, "options": backbone.options,
-            "weights_sha256": weights.hexdigest(),
+            "weights_sha256": digest.hexdigest(),
             "pooling": backbone.pooling, "side": model.input_shape[1],
-            "dtype": dtype, **{name: version(name) for name in LIBRARIES}}
+            "dtype": dtype}
 
 
-def _untrained(backbone, side):
+def _module(application):
+    """Return the module of Keras that defines an application."""
+    return sys.modules[params.applications()[application].__module__]
+
+
+def _initial(backbone, side):
     """Return the application with initial weights at `side` pixels."""
     function = params.applications()[backbone.application]
     try:
         return function(
             include_top=False, weights=None, pooling=backbone.pooling,
             input_shape=(side, side, 3), **backbone.options)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise BackboneError(
             f"backbone.application {backbone.application} cannot be built "
             f"with backbone.options {backbone.options} and resize.side "
-            f"{side}: {_line(error)}") from error
+            f"{side}: {weights.line(error)}") from error
 
 
-def _downloaded(backbone):
-    """Return the application with Keras' own ImageNet weights for 224 px.
+def _divide_again(model, deviation):
+    """Give EfficientNet the second division that its weights expect.
 
-    Without an input shape, Keras takes the 224 px file also where it has one
-    for each side.
-
-    Raises:
-        WeightsError: no network, or Keras has none for these options.
+    Keras adds it as a layer, but only where it downloads the weights itself
+    (tensorflow/tensorflow#49930).  Here it goes into the variance by which
+    the first normalisation divides, so that weights from a file do as well.
     """
-    function = params.applications()[backbone.application]
-    try:
-        return function(include_top=False, weights="imagenet",
-                        pooling=backbone.pooling, **backbone.options)
-    except ValueError as error:
-        raise WeightsError(f"{backbone.weights}: Keras has no ImageNet "
-                           f"weights for {_title(backbone)}: {_line(error)}"
-                           ) from error
-    except Exception as error:   # Keras raises a bare Exception
-        words = _line(error).split()
-        url = next((word for word in words if "://" in word), "")
-        name = os.path.basename(url.rstrip(".:")) or "the file"
-        raise WeightsError(
-            f"{backbone.weights}: {name} cannot be downloaded; bring it from "
-            "a machine with a network and name its path in backbone.weights"
-        ) from error
+    layer = next(layer for layer in model.layers
+                 if isinstance(layer, keras.layers.Normalization))
+    mean, variance, count = layer.get_weights()
+    layer.set_weights([mean, variance * np.float32(deviation), count])
+    layer.finalize_state()
 
 
-def _load(model, path, backbone):
-    """Load the `.h5` weights at `path` into `model`."""
-    if not path.endswith((".h5", ".hdf5")):
-        raise ParameterError(f"params.yaml: backbone.weights: {path} is "
-                             "neither a descriptor (.yaml) nor weights (.h5)")
-    try:
-        model.load_weights(path)
-    except OSError as error:
-        raise WeightsError(f"{path}: no weights can be read from it "
-                           f"({_line(error)})") from error
-    except (ValueError, KeyError) as error:
-        raise WeightsError(f"{path}: these weights do not fit "
-                           f"{_title(backbone)} without top: {_line(error)}"
-                           ) from error
+def _with_stock_layers(model):
+    """Return `model` with ConvNeXt's LayerScale as a depthwise convolution.
 
+    A 1 x 1 kernel per channel multiplies like LayerScale, which a fresh
+    process could not load from an `.h5` file.
+    """
+    def stock(layer):
+        """Return a layer that does the same and is one of Keras' own."""
+        if type(layer).__name__ == "LayerScale":
+            return keras.layers.DepthwiseConv2D(1, use_bias=False,
+                                                name=layer.name)
+        return type(layer).from_config(layer.get_config())
 
-def _title(backbone):
-    """Return the application and its options as a call."""
-    options = ", ".join(f"{k}={v}" for k, v in backbone.options.items())
-    return f"{backbone.application}({options})"
-
-
-def _line(error):
-    """Return an error's text in one line."""
-    return " ".join(str(error).split())
+    if not any(type(layer).__name__ == "LayerScale"
+               for layer in model.layers):
+        return model
+    clone = keras.models.clone_model(model, clone_function=stock)
+    clone.set_weights([old.reshape(new.shape) for old, new in
+                       zip(model.get_weights(), clone.get_weights())])
+    for layer in clone.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+    return clone

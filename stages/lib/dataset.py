@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What every data source gives, and what is demanded of it."""
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 
@@ -8,57 +8,77 @@ from stages.lib.errors import SourceError
 
 
 class Dataset(NamedTuple):
-    """Images uint8 (n, h, w, 3), RGB, 0..255; labels integer (n,), 0..k-1."""
+    """Images uint8 (n, h, w, 3), RGB, 0..255; labels integer (n,), 0..k-1.
+
+    Without class names, classes are named "0", "1", …
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
-    class_names: List[str]
+    class_names: Optional[List[str]]
 
 
 def check(dataset, path):
-    """Return `dataset` with labels in the least dtype, or say what is wrong.
+    """Return `dataset` with names, and labels in the least dtype.
 
     Raises:
-        SourceError: as `load`.
+        SourceError: naming the array of `path`, what is wrong, the mend.
     """
-    dataset = dataset._replace(y_train=_flat(dataset.y_train),
-                               y_test=_flat(dataset.y_test))
-    count = len(dataset.class_names)
-    for split in ("train", "test"):
-        x, y = (getattr(dataset, f"{a}_{split}") for a in "xy")
-        name = f"{path}: {{}}_{split}".format
-        if x.dtype != np.uint8:
-            raise SourceError(f"{name('x')}: dtype {x.dtype}; images must be "
-                              "uint8, 0..255")
-        if x.ndim != 4 or x.shape[3] != 3 or 0 in x.shape[1:]:
-            raise SourceError(f"{name('x')}: shape {x.shape}; images must be "
-                              "(n, height, width, 3), RGB")
-        if len(x) == 0:
-            raise SourceError(f"{name('x')}: the split is empty")
-        if y.dtype.kind not in "iu" or y.ndim != 1:
-            raise SourceError(f"{name('y')}: {y.dtype}, shape {y.shape}; "
-                              "labels must be integers, (n,) or (n, 1)")
-        if len(x) != len(y):
-            raise SourceError(f"{name('x')} has {len(x)} rows, y_{split} "
-                              f"{len(y)}: each image needs one label")
-        if y.min() < 0 or y.max() >= count:
-            wrong = y.min() if y.min() < 0 else y.max()
-            raise SourceError(f"{name('y')}: label {wrong}; with {count} "
-                              f"classes, labels must be 0..{count - 1}")
+    y_train, y_test = _flat(dataset.y_train), _flat(dataset.y_test)
+    _check_split(dataset.x_train, y_train, "train", path)
+    _check_split(dataset.x_test, y_test, "test", path)
     if dataset.x_train.shape[1:] != dataset.x_test.shape[1:]:
         raise SourceError(f"{path}: x_train has images of "
                           f"{dataset.x_train.shape[1:]}, x_test of "
                           f"{dataset.x_test.shape[1:]}: make them equal")
-    gaps = sorted(set(range(count)) - set(np.unique(dataset.y_train)))
-    if gaps or count < 2:
-        raise SourceError(f"{path}: y_train: no image of class "
-                          f"{gaps[0] if gaps else 1}; number the classes "
-                          "0, 1, 2, … without gaps, two at least")
-    dtype = np.uint8 if count <= 256 else np.int64
-    return dataset._replace(y_train=dataset.y_train.astype(dtype),
-                            y_test=dataset.y_test.astype(dtype))
+    names = _check_classes(y_train, y_test, dataset.class_names, path)
+    dtype = np.uint8 if len(names) <= 256 else np.int64
+    return Dataset(dataset.x_train, y_train.astype(dtype),
+                   dataset.x_test, y_test.astype(dtype), names)
+
+
+def _check_split(x, y, split, path):
+    """Raise a SourceError if images and labels are not what they must be."""
+    if x.dtype != np.uint8:
+        raise SourceError(f"{path}: x_{split}: dtype {x.dtype}; images must "
+                          "be uint8, 0..255")
+    if x.ndim != 4 or x.shape[3] != 3 or 0 in x.shape[1:]:
+        raise SourceError(f"{path}: x_{split}: shape {x.shape}; images must "
+                          "be (n, height, width, 3), RGB")
+    if len(x) == 0:
+        raise SourceError(f"{path}: x_{split}: the split is empty")
+    if y.dtype.kind not in "iu" or y.ndim != 1:
+        raise SourceError(f"{path}: y_{split}: {y.dtype}, shape {y.shape}; "
+                          "labels must be integers, (n,) or (n, 1)")
+    if len(x) != len(y):
+        raise SourceError(f"{path}: x_{split} has {len(x)} rows, y_{split} "
+                          f"{len(y)}: each image needs one label")
+
+
+def _check_classes(y_train, y_test, names, path):
+    """Return the class names, or raise a SourceError."""
+    present = np.unique(y_train)
+    wrong = np.flatnonzero(present != np.arange(len(present)))
+    if len(wrong):
+        label = int(present[wrong[0]])
+        raise SourceError(
+            f"{path}: y_train: label {label}, but none {wrong[0]}; number "
+            "the classes 0, 1, 2, … without gaps")
+    if len(present) < 2:
+        raise SourceError(f"{path}: y_train: all images are of one class; "
+                          "two at least are needed")
+    if y_test.min() < 0 or y_test.max() >= len(present):
+        label = int(y_test.min() if y_test.min() < 0 else y_test.max())
+        raise SourceError(f"{path}: y_test: label {label}; the labels of "
+                          f"train are 0..{len(present) - 1}")
+    if names is None:
+        return [str(k) for k in range(len(present))]
+    if len(names) != len(present) or len(set(names)) != len(names):
+        raise SourceError(f"{path}: class_names: {len(set(names))} different "
+                          f"names; y_train has {len(present)} classes")
+    return list(names)
 
 
 def _flat(labels):

@@ -24,7 +24,7 @@ def read(path, models):
         raise ParameterError(f"{path}: no descriptor can be read from it "
                              f"({reason})") from error
     kind = value.get("kind") if isinstance(value, dict) else None
-    if kind not in models:
+    if not isinstance(kind, str) or kind not in models:
         raise ParameterError(f"{path}: kind: unknown {kind!r}; known: "
                              f"{', '.join(models)}")
     return parse(models[kind], value, path)

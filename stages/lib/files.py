@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Files that stages hand on: written whole or not at all, read with care."""
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import os
 
@@ -10,6 +12,7 @@ import numpy as np
 from stages.lib.errors import ArtefactError, StorageError
 
 SPLITS = ("train", "validation", "test")
+PARENT = os.getppid()
 
 
 @contextlib.contextmanager
@@ -18,7 +21,8 @@ def replacing(path):
 
     It is written beside `path`, synchronised and renamed, so that a reader
     never sees half a file, and a file that shares its bytes with DVC's cache
-    (a hard link) is never written in place.
+    (a hard link) is never written in place.  A stage whose DVC was killed
+    puts nothing in place any more: DVC may have restored other files since.
 
     Raises:
         StorageError: the disk is full, or `path` cannot be written.
@@ -30,6 +34,8 @@ def replacing(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if "DVC_STAGE" in os.environ and os.getppid() != PARENT:
+            raise OSError("the DVC that started this stage is gone")
         os.replace(part, path)
     except OSError as error:
         raise StorageError(
@@ -107,9 +113,10 @@ def write_json(path, value):
 
 
 def write_csv(path, header, rows):
-    """Write a table of values that hold neither commas nor quotes."""
-    write_text(path, "".join(",".join(map(str, row)) + "\n"
-                             for row in [header, *rows]))
+    """Write a table of values as comma-separated text."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([header, *rows])
+    write_text(path, table.getvalue())
 
 
 def read_json(path):

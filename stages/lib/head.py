@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The head: normalised features in, one output per class."""
+from scipy.special import softmax
 from sklearn.preprocessing import StandardScaler
 
 from stages.lib import params
@@ -76,11 +77,22 @@ def optimizer(train, steps=None):
 
 
 def probabilities(model, x):
-    """Return float64 (n, classes), rows that sum to 1, for features `x`."""
-    given = keras.Input(model.input_shape[1:])
-    output = model(given, training=False)
+    """Return what the head `model` says of the features `x`.
+
+    Args:
+        model: a head, with softmax or logits.
+        x: float (n, d).
+
+    Returns:
+        float64 (n, classes), rows that sum to 1.
+    """
+    return normalised(model, model.predict(x.astype("float32"),
+                                           batch_size=1024, verbose=0))
+
+
+def normalised(model, output):
+    """Return probabilities, float64 (n, classes), from `model`'s output."""
+    output = output.astype("float64")
     if gives_logits(model):
-        output = keras.layers.Softmax()(output)
-    whole = keras.Model(given, output)
-    p = whole.predict(x.astype("float32"), batch_size=1024, verbose=0)
-    return p / p.sum(axis=1, keepdims=True, dtype="float64")
+        return softmax(output, axis=1)
+    return output / output.sum(axis=1, keepdims=True)

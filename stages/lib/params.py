@@ -2,19 +2,21 @@
 """The parameters: read through DVC, checked in one place."""
 import difflib
 import inspect
+import os
 import sqlite3
 from typing import Annotated, Dict, List, Literal, Optional, Union
 
 import dvc.api
 from dvc.exceptions import DvcException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic import field_validator, model_validator
+from pydantic import (AfterValidator, BaseModel, ConfigDict, Field,
+                      ValidationError, field_validator, model_validator)
 
 from stages.lib.errors import ParameterError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Path = Annotated[str, AfterValidator(lambda path: _reachable(path))]
 OURS = {"include_top", "weights", "input_tensor", "input_shape", "pooling",
         "classes", "classifier_activation", "include_preprocessing"}
 
@@ -28,7 +30,7 @@ class Group(BaseModel):
 class Data(Group):
     """Where the images come from, and what validation takes of train."""
 
-    source: str
+    source: Path
     validation_fraction: Fraction
     seed: Seed
 
@@ -44,7 +46,7 @@ class Backbone(Group):
 
     application: str
     options: Dict[str, Union[bool, int, float, str]]
-    weights: str
+    weights: Path
     pooling: Literal["avg", "max"]
 
     @field_validator("application")
@@ -56,10 +58,12 @@ class Backbone(Group):
     @model_validator(mode="after")
     def takes_options(self):
         """Refuse options that the application does not have."""
-        taken = inspect.signature(applications()[self.application]).parameters
+        taken = {name for name, parameter in inspect.signature(
+            applications()[self.application]).parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD} - OURS
         for name in self.options:
-            if name not in set(taken) - OURS:
-                known = ", ".join(sorted(set(taken) - OURS)) or "none"
+            if name not in taken:
+                known = ", ".join(sorted(taken)) or "none"
                 raise ValueError(
                     f"{self.application} takes no option {name!r} (it takes: "
                     f"{known}); remove it from backbone.options")
@@ -166,6 +170,17 @@ def _explain(error, keys, model):
     if error["type"] == "value_error":
         return f"{name}: {text}"
     return f"{name}: {text[0].lower() + text[1:]}, not {error['input']!r}"
+
+
+def _reachable(path):
+    """Return `path` unless it is relative and leads out of the repository.
+
+    Experiments run in folders of their own: it would not be found there.
+    """
+    if not os.path.isabs(path) and os.path.relpath(path).startswith(".."):
+        raise ValueError(f"{path} is outside the repository; write its "
+                         f"absolute path: {os.path.abspath(path)}")
+    return path
 
 
 def _one_of(name, known):

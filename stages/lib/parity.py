@@ -31,8 +31,7 @@ def sample():
         "split row i".
     """
     images, features, names = [], [], []
-    cached = {split: files.open_array(f"features/{split}_x.npy")
-              for split in files.SPLITS}
+    cached = {split: manifest.features(split) for split in files.SPLITS}
     total = sum(map(len, cached.values()))
     wanted = np.unique(np.linspace(0, total - 1, IMAGES).astype(int))
     offset = 0
@@ -78,13 +77,11 @@ def compare(model, top, images, features):
         and whether both name the same class (k,).
     """
     layer = model.get_layer("head_normalization")
-    inner = keras.Model(model.input, layer.input)
-    computed = inner.predict(images.astype("float32"), batch_size=64,
-                             verbose=0)
+    both = keras.Model(model.input, [layer.input, model.output])
+    computed, output = both.predict(images.astype("float32"), batch_size=64,
+                                    verbose=0)
     p = head.probabilities(top, features)
-    output = model.predict(images.astype("float32"), batch_size=64, verbose=0)
-    q = (keras.activations.softmax(keras.backend.constant(output)).numpy()
-         if head.gives_logits(model) else output)
+    q = head.normalised(model, output)
     axes = tuple(range(1, features.ndim))
     return (np.abs(computed - features).max(axis=axes),
             np.abs(p - q).max(axis=1), p.argmax(axis=1) == q.argmax(axis=1))
@@ -103,8 +100,7 @@ def judge(result, features, dtype):
             "the fused model disagrees with head(cached features): worst is "
             f"{result['worst_row']}, by {result['probability_difference']:.3g}"
             f" in probability ({TOLERANCE[dtype]:g} is allowed), classes "
-            f"agree on {result['class_agreement']:.2%}; delete features/ and "
-            "run `dvc repro`")
+            f"agree on {result['class_agreement']:.2%}; {manifest.MEND}")
 
 
 def main():

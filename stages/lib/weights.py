@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""The backbone's weights: drawn, downloaded by Keras, or from a file."""
+import os
+from typing import Literal
+
+import numpy as np
+
+from stages.lib import descriptor, params
+from stages.lib.errors import WeightsError
+from stages.lib.runtime import keras
+
+
+class ImageNet(params.Group):
+    """What models/weights/imagenet.yaml holds."""
+
+    kind: Literal["imagenet"]
+
+
+class Random(params.Group):
+    """What models/weights/random.yaml holds."""
+
+    kind: Literal["random"]
+    seed: params.Seed
+
+
+def load(build, backbone):
+    """Return the model that `build()` returns, with the wanted weights.
+
+    Args:
+        build: returns the application without top, with initial weights.
+        backbone: `params.Backbone`.
+
+    Returns:
+        keras.Model, and whether its weights were trained.
+
+    Raises:
+        WeightsError: the weights cannot be had, do not fit, or are not
+            finite.
+        ParameterError: backbone.weights names no kind of weights.
+    """
+    path = backbone.weights
+    if path.endswith((".yaml", ".yml")):
+        wanted = descriptor.read(path, {"imagenet": ImageNet,
+                                        "random": Random})
+        if wanted.kind == "random":
+            keras.utils.set_random_seed(wanted.seed)
+            return build(), False
+        model = build()
+        model.set_weights(_downloaded(backbone))
+    elif path.endswith((".h5", ".hdf5")):
+        model = build()
+        _read(model, path, backbone)
+    else:
+        raise WeightsError(f"params.yaml: backbone.weights: {path} is "
+                           "neither a descriptor (.yaml) nor weights (.h5)")
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise WeightsError(f"{path}: not all weights are finite; bring a "
+                           "whole file")
+    return model, True
+
+
+def _downloaded(backbone):
+    """Return Keras' own ImageNet weights for 224 px, a list of arrays.
+
+    MobileNet has other weights for each side: 224 px are asked for always.
+
+    Raises:
+        WeightsError: no network, or Keras has none for these options.
+    """
+    side = 331 if backbone.application == "NASNetLarge" else 224
+    try:
+        return params.applications()[backbone.application](
+            include_top=False, weights="imagenet", pooling=backbone.pooling,
+            input_shape=(side, side, 3), **backbone.options).get_weights()
+    except OSError as error:
+        raise WeightsError(
+            f"{backbone.weights}: what Keras downloaded cannot be read "
+            f"({line(error)}); delete the application's file in "
+            "~/.keras/models and run again") from error
+    except ValueError as error:
+        raise WeightsError(f"{backbone.weights}: Keras has no ImageNet "
+                           f"weights for {title(backbone)}: {line(error)}"
+                           ) from error
+    except Exception as error:   # Keras raises a bare Exception
+        url = next((word for word in str(error).split() if "://" in word), "")
+        name = os.path.basename(url.rstrip(".:")) or "the weights"
+        raise WeightsError(
+            f"{backbone.weights}: {name} cannot be downloaded "
+            f"({line(error)}); bring it from a machine with a network and "
+            "name its path in backbone.weights") from error
+
+
+def _read(model, path, backbone):
+    """Load the `.h5` weights at `path` into `model`."""
+    try:
+        model.load_weights(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: no weights can be read from it "
+                           f"({line(error)})") from error
+    except (ValueError, KeyError) as error:
+        raise WeightsError(f"{path}: these weights do not fit "
+                           f"{title(backbone)} without top: {line(error)}"
+                           ) from error
+
+
+def title(backbone):
+    """Return the application and its options as a call."""
+    options = ", ".join(f"{k}={v}" for k, v in backbone.options.items())
+    return f"{backbone.application}({options})"
+
+
+def line(error):
+    """Return an error's text in one line."""
+    return " ".join(str(error).split())

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""The frozen part against Keras itself, for each way of scaling pixels."""
+import os
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from stages.lib import backbone, params, runtime
+from stages.lib.pixels import rescale
+from stages.lib.runtime import keras
+
+SIDE = 48
+IMAGENET = os.path.join(ROOT, "models", "weights", "imagenet.yaml")
+SCALINGS = [("MobileNet", "tf"), ("VGG16", "caffe"), ("DenseNet121", "torch"),
+            ("EfficientNetV2B0", "none")]
+
+
+def pixels():
+    """Return 3 images, whole grey levels, float32 (3, SIDE, SIDE, 3)."""
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (3, SIDE, SIDE, 3)).astype("float32")
+
+
+def ours(application, weights, side=SIDE):
+    """Return the project's frozen features of `pixels`."""
+    runtime.start(0)
+    given = params.Backbone(application=application, options={},
+                            weights=str(weights), pooling="avg")
+    model = backbone.extractor(backbone.build(given, side), application)
+    assert not model.trainable_weights
+    x = rescale(pixels(), side)
+    quiet = model(x, training=False).numpy()
+    assert np.array_equal(quiet, model(x, training=True).numpy())
+    assert np.ptp(quiet, axis=0).max() > 0
+    return model, quiet
+
+
+def keras_says(application, model, side=SIDE):
+    """Return the features as Keras' documentation computes them."""
+    module = sys.modules[getattr(keras.applications, application).__module__]
+    x = module.preprocess_input(rescale(pixels(), side).numpy())
+    return model.predict(x, verbose=0)
+
+
+def initial(application, side=SIDE):
+    """Return Keras' application with weights that let features vary."""
+    runtime.start(0)
+    model = getattr(keras.applications, application)(
+        include_top=False, weights=None, pooling="avg",
+        input_shape=(side, side, 3))
+    random = np.random.default_rng(1)
+    for layer in model.layers:
+        if not layer.get_weights():
+            continue
+        if isinstance(layer, keras.layers.Normalization):
+            layer.set_weights([[0.485, 0.456, 0.406],
+                               np.square([0.229, 0.224, 0.225]), 0])
+            layer.finalize_state()
+        elif isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([w * random.normal(1, 0.5, w.shape) * 2
+                               for w in layer.get_weights()])
+    return model
+
+
+def close(a, b):
+    """Tell whether features agree to 1e-5 of the largest."""
+    return np.abs(a - b).max() <= 1e-5 * np.abs(b).max()
+
+
+@pytest.mark.parametrize("application, scaling", SCALINGS)
+def test_scaling(application, scaling, tmp_path):
+    """Weights from a file give what Keras gives with its own scaling."""
+    model = initial(application)
+    model.save_weights(tmp_path / "w.h5")
+    expected = keras_says(application, model)
+    assert close(ours(application, tmp_path / "w.h5")[1], expected), scaling
+
+
+def test_efficientnet_scales_twice(tmp_path, monkeypatch):
+    """The layer that Keras adds with its download is in effect here, too."""
+    application = "EfficientNetB0"
+    model = initial(application)
+    model.save_weights(tmp_path / "w.h5")
+    monkeypatch.setattr("keras.src.utils.data_utils.get_file",
+                        lambda *_, **__: str(tmp_path / "w.h5"))
+    runtime.start(0)
+    theirs = getattr(keras.applications, application)(
+        include_top=False, weights="imagenet", pooling="avg",
+        input_shape=(SIDE, SIDE, 3))
+    expected = keras_says(application, theirs)
+    assert not close(keras_says(application, model), expected)
+    assert close(ours(application, IMAGENET)[1], expected)
+    assert close(ours(application, tmp_path / "w.h5")[1], expected)
+
+
+def test_convnext_reloads(tmp_path):
+    """ConvNeXt is made of stock layers: its file needs no code of Keras'."""
+    model = initial("ConvNeXtTiny")
+    for layer in model.layers:
+        if type(layer).__name__ == "LayerScale":
+            layer.set_weights([np.linspace(0.5, 1, layer.projection_dim)])
+    model.save_weights(tmp_path / "w.h5")
+    expected = keras_says("ConvNeXtTiny", model)
+    extractor, features = ours("ConvNeXtTiny", tmp_path / "w.h5")
+    assert close(features, expected)
+    runtime.save_model(extractor, str(tmp_path / "m.h5"))
+    reloaded = runtime.load_model(str(tmp_path / "m.h5"))
+    assert close(reloaded.predict(pixels(), verbose=0), expected)
+
+
+def test_names_are_those_of_keras():
+    """Applications and optimizers are found, aliases and bases are not."""
+    assert len(params.applications()) >= 70
+    assert {"MobileNet", "ResNet50", "Xception"} < set(params.applications())
+    assert {"Adam", "SGD", "RMSprop"} < set(params.optimizers())
+    assert "Optimizer" not in params.optimizers()
