@@ -24,6 +24,16 @@ COLOURS = np.array([[r, g, b] for r in (40, 215) for g in (40, 215)
 STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
 
 
+SLOW = ["test_table", "test_commands", "test_demo", "test_kill",
+        "test_random_labels_miss_every_floor"]
+
+
+def pytest_collection_modifyitems(items):
+    """Start the longest tests first, so that both workers end together."""
+    items.sort(key=lambda item: SLOW.index(item.name)
+               if item.name in SLOW else len(SLOW))
+
+
 class Project:
     """A clone of this project, working tree included, at `path`."""
 

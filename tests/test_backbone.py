@@ -55,11 +55,11 @@ def initial(application, side=SIDE):
         if not layer.get_weights():
             continue
         if isinstance(layer, keras.layers.Normalization):
-            layer.set_weights([[0.485, 0.456, 0.406],
+            layer.set_weights([np.array([0.485, 0.456, 0.406]),
                                np.square([0.229, 0.224, 0.225]), 0])
             layer.finalize_state()
         elif isinstance(layer, keras.layers.Conv2D):
-            layer.set_weights([w * random.normal(1, 0.5, w.shape) * 2
+            layer.set_weights([w * random.normal(1, 0.5, w.shape)
                                for w in layer.get_weights()])
     return model
 

@@ -37,7 +37,7 @@ CHANGES = {
         train__learning_rate=0.02),
     "`extract.dtype`": lambda project: project.set(extract__dtype="float16"),
     "`backbone.application`": lambda project: project.set(
-        backbone__application="RegNetX002", backbone__options={},
+        backbone__application="VGG16", backbone__options={},
         backbone__weights="models/weights/random.yaml"),
     "`resize.side`": lambda project: project.set(resize__side=40),
     "the data": other_data,
