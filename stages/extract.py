@@ -61,6 +61,8 @@ def main():
                 out.append(batch)
                 bar.update(len(batch))
         rows[split], sha256[split] = len(images), out.sha256
+        print(f"extract: {split}: {len(images):,} images, features "
+              f"{shape[1:]} {dtype}")
     names = files.read_json("data/prepared/dataset.json")["class_names"]
     manifest.write(backbone.key(model, given.backbone, dtype), names, rows,
                    sha256)

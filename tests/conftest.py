@@ -8,6 +8,7 @@ What costs much is made once and shared by the workers of pytest-xdist.
 import fcntl
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -145,6 +146,21 @@ def tiny_weights(path):
                             / fan_in)    # large features: few are dead
             layer.set_weights([random.normal(0, scale, shape)])
     model.save_weights(path)
+
+
+def stage(project, monkeypatch, name):
+    """Run `python -m stages.<name>` in this process; return its last word.
+
+    What `sys.exit` was given: a line, or None for success.
+    """
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(sys, "argv", [name])
+    try:
+        runpy.run_module(f"stages.{name}", run_name="__main__",
+                         alter_sys=True)
+    except SystemExit as end:
+        return end.code
+    return None
 
 
 @pytest.fixture(scope="session")

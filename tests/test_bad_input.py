@@ -3,31 +3,15 @@
 import os
 import re
 import resource
-import runpy
 import subprocess
 import sys
 
 import h5py
 import numpy as np
 import pytest
-from conftest import environment, tiny_arrays
+from conftest import environment, stage, tiny_arrays
 
 PREPARED = "data/prepared/train_x.npy"
-
-
-def stage(project, monkeypatch, name):
-    """Run `python -m stages.<name>` in this process; return its last word.
-
-    What `sys.exit` was given: a line, or None for success.
-    """
-    monkeypatch.chdir(project.path)
-    monkeypatch.setattr(sys, "argv", [name])
-    try:
-        runpy.run_module(f"stages.{name}", run_name="__main__",
-                         alter_sys=True)
-    except SystemExit as end:
-        return end.code
-    return None
 
 
 def refuse(project, monkeypatch, name, pattern):
