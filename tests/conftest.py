@@ -6,6 +6,7 @@ at a quarter of its width, with weights drawn once so that features vary.
 What costs much is made once and shared by the workers of pytest-xdist.
 """
 import fcntl
+import json
 import os
 import re
 import runpy
@@ -22,9 +23,26 @@ CLASSES = 10
 COLOURS = np.array([[r, g, b] for r in (40, 215) for g in (40, 215)
                     for b in (40, 215)] + [[128, 128, 128], [215, 128, 40]],
                    dtype="float32")
+CHECKER = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from tensorflow import keras as K
+warnings.simplefilter("error")
+import importlib.util
+K.learning_phase = K.backend.learning_phase
+spec = importlib.util.spec_from_file_location("transfer", "0-transfer.py")
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+import numpy as np
+data = np.load(sys.argv[1])
+X, Y = module.preprocess_data(data["x_test"], data["y_test"])
+assert isinstance(X, np.ndarray) and isinstance(Y, np.ndarray)
+assert X.dtype == "float32" and Y.shape == (len(X), 10)
+model = K.models.load_model("cifar10.h5")
+assert type(model.layers[1]).__name__ == "Lambda", model.layers[1]
+print(json.dumps(model.evaluate(X, Y, batch_size=128, verbose=0)))
+"""
 STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
-
-
 SLOW = ["test_table", "test_commands", "test_demo", "test_kill",
         "test_random_labels_miss_every_floor"]
 
@@ -111,6 +129,14 @@ def clone(path):
     project.run("git config user.name test; git config user.email t@test; "
                 "git add -A; git commit --quiet --allow-empty -m test")
     return project
+
+
+def check(project, source):
+    """Return loss and accuracy as the task's checker sees them."""
+    done = subprocess.run([sys.executable, "-c", CHECKER, source],
+                          cwd=project.path, env=environment(), text=True,
+                          stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def images(seed, per_class):

@@ -12,25 +12,11 @@ import shutil
 import subprocess
 import sys
 
-from conftest import ROOT, clone, environment
+from conftest import ROOT, check, clone, environment
 
 DATA = os.path.join(ROOT, "..", "shared", "data")
 BUILD = os.path.join(ROOT, "build", "real")
 WEIGHTS = "mobilenet_7_5_224_tf_no_top.h5"
-CHECKER = """
-import importlib.util, json, sys
-import numpy as np
-from tensorflow import keras as K
-K.learning_phase = K.backend.learning_phase
-spec = importlib.util.spec_from_file_location("transfer", "0-transfer.py")
-transfer = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(transfer)
-with np.load(sys.argv[1]) as data:
-    X_p, Y_p = transfer.preprocess_data(data["x_test"], data["y_test"])
-assert isinstance(X_p, np.ndarray) and isinstance(Y_p, np.ndarray)
-model = K.models.load_model("cifar10.h5")
-print(json.dumps(model.evaluate(X_p, Y_p, batch_size=128, verbose=0)))
-"""
 
 
 def unpack():
@@ -62,10 +48,7 @@ def main():
         return
     source, weights = unpack()
     project = experiment(source, weights)
-    done = subprocess.run([sys.executable, "-c", CHECKER, source],
-                          cwd=project.path, env=environment(), check=True,
-                          stdout=subprocess.PIPE, text=True)
-    loss, accuracy = json.loads(done.stdout.splitlines()[-1])
+    loss, accuracy = check(project, source)
     with open(project.file("results/metrics.json"), encoding="utf-8") as file:
         scored = json.load(file)["test"]["accuracy"]
     with open(project.file("results/parity.json"), encoding="utf-8") as file:
