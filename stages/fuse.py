@@ -71,7 +71,7 @@ def main():
     save_model(model, CANDIDATE, class_names=made["class_names"])
     try:
         prove(CANDIDATE)
-        os.replace(CANDIDATE, FUSED)
+        files.put(CANDIDATE, FUSED)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(CANDIDATE)

@@ -21,8 +21,7 @@ def replacing(path):
 
     It is written beside `path`, synchronised and renamed, so that a reader
     never sees half a file, and a file that shares its bytes with DVC's cache
-    (a hard link) is never written in place.  A stage whose DVC was killed
-    puts nothing in place any more: DVC may have restored other files since.
+    (a hard link) is never written in place.
 
     Raises:
         StorageError: the disk is full, or `path` cannot be written.
@@ -34,9 +33,7 @@ def replacing(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if "DVC_STAGE" in os.environ and os.getppid() != PARENT:
-            raise OSError("the DVC that started this stage is gone")
-        os.replace(part, path)
+        put(part, path)
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be written ({error.strerror or error}); make "
@@ -44,6 +41,20 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             os.unlink(part)
+
+
+def put(part, path):
+    """Rename the finished file `part` to `path`.
+
+    A stage whose DVC was killed puts nothing in place any more: DVC may have
+    restored other files since.
+
+    Raises:
+        OSError: DVC is gone, or the file cannot be renamed.
+    """
+    if "DVC_STAGE" in os.environ and os.getppid() != PARENT:
+        raise OSError("the DVC that started this stage is gone")
+    os.replace(part, path)
 
 
 @contextlib.contextmanager

@@ -16,9 +16,22 @@ from stages.lib.errors import ParameterError
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Path = Annotated[str, AfterValidator(lambda path: _reachable(path))]
 OURS = {"include_top", "weights", "input_tensor", "input_shape", "pooling",
         "classes", "classifier_activation", "include_preprocessing"}
+
+
+def _reachable(path):
+    """Return `path` unless it is relative and leads out of the repository.
+
+    Experiments run in folders of their own: it would not be found there.
+    """
+    if not os.path.isabs(path) and os.path.relpath(path).startswith(".."):
+        raise ValueError(f"{path} is outside the repository; write its "
+                         f"absolute path: {os.path.abspath(path)}")
+    return path
+
+
+Path = Annotated[str, AfterValidator(_reachable)]
 
 
 class Group(BaseModel):
@@ -170,17 +183,6 @@ def _explain(error, keys, model):
     if error["type"] == "value_error":
         return f"{name}: {text}"
     return f"{name}: {text[0].lower() + text[1:]}, not {error['input']!r}"
-
-
-def _reachable(path):
-    """Return `path` unless it is relative and leads out of the repository.
-
-    Experiments run in folders of their own: it would not be found there.
-    """
-    if not os.path.isabs(path) and os.path.relpath(path).startswith(".."):
-        raise ValueError(f"{path} is outside the repository; write its "
-                         f"absolute path: {os.path.abspath(path)}")
-    return path
 
 
 def _one_of(name, known):

@@ -34,9 +34,9 @@ def load(build, backbone):
         keras.Model, and whether its weights were trained.
 
     Raises:
-        WeightsError: the weights cannot be had, do not fit, or are not
-            finite.
-        ParameterError: backbone.weights names no kind of weights.
+        WeightsError: backbone.weights names no weights, or they cannot be
+            had, do not fit, or are not finite.
+        ParameterError: the descriptor is not what it must be.
     """
     path = backbone.weights
     if path.endswith((".yaml", ".yml")):
