@@ -1,71 +1,78 @@
 #!/usr/bin/env python3
 """Compute the features: every image through the frozen backbone, once.
 
+Usage: python -m stages.extract [--plan]
+
+With --plan, says what would be computed, why, and what it takes; no more.
+
 In:  data/resized/{split}_x.npy  uint8 (n, side, side, 3), 0..255
      backbone.weights            descriptor (.yaml) or weights (.h5)
 Out: features/{split}_x.npy      float32 or float16 (n, d)
+     features/{split}_rows.npy   of which image each row is, and its digest
+     features/views/             the same two for each further view of train
      features/manifest.json      what they were computed from
+     features/scratch/           for the next run, not tracked
 """
-import numpy as np
+import shutil
+import sys
 
-from stages.lib import backbone, files, manifest, params
-from stages.lib.batches import batches, progress
-from stages.lib.errors import ArtefactError
-from stages.lib.runtime import start, tf
+from stages.lib import backbone, engine, files, manifest, params, views
+from stages.lib.batches import progress
+from stages.lib.cache import Cache
+from stages.lib.plan import plan
+from stages.lib.runtime import start
 from stages.lib.stage import run
 
-BATCH = 64
+VIEWS = "features/views"
+ABOUT = """Each further view of extract.views has an array here; row by row,
+it shows the images of ../train_x.npy.
+"""
 
 
-def extract(model, images, dtype):
-    """Yield the features of `images` batch by batch.
+def images(wanted):
+    """Return name of the array -> (row numbers -> pixels), number of rows.
 
     Args:
-        model: `backbone.extractor`.
-        images: uint8 (n, side, side, 3).
-        dtype: of the features.
-
-    Raises:
-        ArtefactError: a feature is not finite in `dtype`.
+        wanted: views of train.
     """
-    @tf.function(reduce_retracing=True)
-    def forward(batch):
-        """Return the features of one batch."""
-        return model(batch, training=False)
+    def of(split, view):
+        """Return one array's images."""
+        pixels = files.open_array(f"data/resized/{split}_x.npy", ndim=4)
+        return lambda rows: views.apply(view, pixels[rows]), len(pixels)
 
-    for batch in batches(images, BATCH):
-        with np.errstate(over="ignore"):
-            rows = forward(tf.cast(batch, tf.float32)).numpy().astype(dtype)
-        if not np.isfinite(rows).all():
-            raise ArtefactError(
-                f"features: too large for {dtype}; check backbone.weights, or "
-                "set extract.dtype to float32")
-        yield rows
+    return {**{split: of(split, views.IDENTITY) for split in files.SPLITS},
+            **{f"views/{view}": of("train", view) for view in wanted
+               if view != views.IDENTITY}}
+
+
+def publish(cache, class_names):
+    """Let the cache appear under features/, the manifest last."""
+    shutil.rmtree(VIEWS, ignore_errors=True)
+    files.write_text(f"{VIEWS}/README.txt", ABOUT)
+    sha256 = cache.publish()
+    manifest.write(cache.key, class_names, {
+        path: {"rows": len(files.open_array(path)), "sha256": digest}
+        for path, digest in sha256.items()})
 
 
 def main():
-    """Write the features of every split, then the manifest."""
+    """Plan, compute what is not known yet, write arrays and manifest."""
     given = params.read()
+    names = files.read_json("data/prepared/dataset.json")["class_names"]
     start(seed=0)
     model = backbone.build(given.backbone, given.resize.side)
-    dtype = given.extract.dtype
     extractor = backbone.extractor(model, given.backbone.application)
-    rows, sha256 = {}, {}
-    for split in files.SPLITS:
-        images = files.open_array(f"data/resized/{split}_x.npy", ndim=4)
-        shape = (len(images), *extractor.output_shape[1:])
-        path = f"features/{split}_x.npy"
-        with files.array_writer(path, dtype, shape) as out, \
-                progress(f"extract {split}", len(images)) as bar:
-            for batch in extract(extractor, images, dtype):
-                out.append(batch)
-                bar.update(len(batch))
-        rows[split], sha256[split] = len(images), out.sha256
-        print(f"extract: {split}: {len(images):,} images, features "
-              f"{shape[1:]} {dtype}")
-    names = files.read_json("data/prepared/dataset.json")["class_names"]
-    manifest.write(backbone.key(model, given.backbone, dtype), names, rows,
-                   sha256)
+    wanted = images(given.extract.views)
+    cache = Cache(backbone.key(extractor, given.backbone, given.extract),
+                  wanted, extractor.output_shape[1:], given.extract.dtype)
+    compute, workers = engine.load(given.extract.engine, extractor,
+                                   cache.folder)
+    plan(cache, compute, workers, wanted["train"][0])
+    if "--plan" in sys.argv:
+        return
+    with progress("extract", sum(map(len, cache.new.values()))) as bar:
+        cache.fill(compute, workers, bar)
+    publish(cache, names)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,9 @@ def main():
     given = params.read()
     start(seed=0)
     base = backbone.build(given.backbone, given.resize.side)
-    made = manifest.read(backbone.key(base, given.backbone,
-                                      given.extract.dtype))
+    extractor = backbone.extractor(base, given.backbone.application)
+    made = manifest.read(backbone.key(extractor, given.backbone,
+                                      given.extract))
     top = load_model("models/head.h5")
     images = files.open_array("data/prepared/train_x.npy", ndim=4)
     model = fuse(base, given.backbone.application, top, images.shape[1:])

@@ -2,12 +2,15 @@
 """The backbone: a Keras Application without top, scaling included, frozen."""
 import hashlib
 import sys
+from importlib.metadata import version
 
 import numpy as np
 
 from stages.lib import params, weights
 from stages.lib.errors import BackboneError
 from stages.lib.runtime import keras
+
+LIBRARIES = ("tensorflow", "keras", "numpy")
 
 
 def build(backbone, side):
@@ -68,23 +71,25 @@ def freeze(model):
     return model
 
 
-def key(model, backbone, dtype):
-    """Return all that the bytes of the features depend on, but the images.
-
-    The versions of the libraries are kept beside it, in the manifest.
+def key(extractor, backbone, extract):
+    """Return all that the bytes of a row depend on, but its image.
 
     Args:
-        model: what `build` returned for `backbone`.
+        extractor: what `extractor` returned for `backbone`: its layers with
+            their settings hold architecture, cut and scaling.
         backbone: `params.Backbone`.
-        dtype: of the features, "float32" or "float16".
+        extract: `params.Extract`.
     """
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(weight.tobytes())
+    weights_digest = hashlib.sha256()
+    for weight in extractor.get_weights():
+        weights_digest.update(weight.tobytes())
+    layers = hashlib.sha256(extractor.to_json().encode())
     return {"application": backbone.application, "options": backbone.options,
-            "weights_sha256": digest.hexdigest(),
-            "pooling": backbone.pooling, "side": model.input_shape[1],
-            "dtype": dtype}
+            "pooling": backbone.pooling, "side": extractor.input_shape[1],
+            "weights": weights_digest.hexdigest(),
+            "layers": layers.hexdigest(),
+            "dtype": extract.dtype, "engine": extract.engine,
+            **{name: version(name) for name in LIBRARIES}}
 
 
 def _module(application):

@@ -22,6 +22,14 @@ class WeightsError(PipelineError):
     """The backbone's weights cannot be had, or fit another backbone."""
 
 
+class EngineError(PipelineError):
+    """The engine of extract cannot compute this backbone."""
+
+
+class PlanError(PipelineError):
+    """What is to be computed would not fit on disk or in memory."""
+
+
 class ArtefactError(PipelineError):
     """A file that an earlier stage wrote is missing, damaged or stale."""
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 
 import numpy as np
 
@@ -28,19 +29,27 @@ def replacing(path):
     """
     part = f"{path}.part"
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(part, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        put(part, path)
+        with explained(path):
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            with open(part, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            put(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+
+
+@contextlib.contextmanager
+def explained(path):
+    """Raise a StorageError where the system refuses to write `path`."""
+    try:
+        yield
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be written ({error.strerror or error}); make "
             "room or mend the permissions, then run again") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
 
 
 def put(part, path):
@@ -52,9 +61,45 @@ def put(part, path):
     Raises:
         OSError: DVC is gone, or the file cannot be renamed.
     """
+    demand_dvc()
+    os.replace(part, path)
+
+
+def demand_dvc():
+    """Raise an OSError if the DVC that started this stage is gone."""
     if "DVC_STAGE" in os.environ and os.getppid() != PARENT:
         raise OSError("the DVC that started this stage is gone")
-    os.replace(part, path)
+
+
+def link(path, name):
+    """Let the finished file `path` appear as `name`, too, without a copy.
+
+    Where the file system has no hard links, it is a copy.
+
+    Raises:
+        StorageError: as `replacing`.
+    """
+    part = f"{name}.part"
+    with explained(name):
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        try:
+            os.link(path, part)
+        except OSError:
+            shutil.copyfile(path, part)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)    # two links of one file are not renamed
+        put(part, name)
+
+
+def sha256(path):
+    """Return the SHA-256 of the file `path`, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -74,21 +119,15 @@ def array_writer(path, dtype, shape):
 
 
 class ArrayWriter:
-    """Appends rows to an `.npy` file, with the SHA-256 of all its bytes."""
+    """Appends rows to an `.npy` file."""
 
     def __init__(self, file, dtype, shape):
         """Write the header of an array of `dtype` and `shape` to `file`."""
         self.rows = 0
         self._file, self._dtype, self._row = file, dtype, shape[1:]
-        self._hash = hashlib.sha256()
-        np.lib.format.write_array_header_1_0(self, {
+        np.lib.format.write_array_header_1_0(file, {
             "descr": np.lib.format.dtype_to_descr(dtype),
             "fortran_order": False, "shape": tuple(shape)})
-
-    def write(self, data):
-        """Write bytes to the file and the digest alike."""
-        self._hash.update(data)
-        self._file.write(data)
 
     def append(self, rows):
         """Append `rows`, an array of shape (k, *row)."""
@@ -97,19 +136,13 @@ class ArrayWriter:
             raise ValueError(f"rows of shape {rows.shape[1:]} in an array "
                              f"of rows of shape {self._row}")
         self.rows += len(rows)
-        self.write(rows.data)
-
-    @property
-    def sha256(self):
-        """Return the digest of all bytes written so far, in hexadecimal."""
-        return self._hash.hexdigest()
+        self._file.write(rows.data)
 
 
 def write_array(path, array):
-    """Write `array` as `.npy` and return the file's SHA-256."""
+    """Write `array` as `.npy`."""
     with array_writer(path, array.dtype, array.shape) as out:
         out.append(array)
-    return out.sha256
 
 
 def write_text(path, text):
@@ -140,7 +173,7 @@ def read_json(path):
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def open_array(path, ndim=None):
@@ -154,16 +187,16 @@ def open_array(path, ndim=None):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         length = os.path.getsize(path)
     except (OSError, EOFError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     if length != array.offset + array.nbytes:
-        raise _damaged(path, f"{length} bytes, its header promises "
+        raise damaged(path, f"{length} bytes, its header promises "
                        f"{array.offset + array.nbytes}")
     if ndim and array.ndim != ndim:
-        raise _damaged(path, f"shape {array.shape}, not {ndim} dimensions")
+        raise damaged(path, f"shape {array.shape}, not {ndim} dimensions")
     return array
 
 
-def _damaged(path, why):
+def damaged(path, why):
     """Return the error for a file that cannot be used."""
     why = getattr(why, "strerror", None) or why
     return ArtefactError(f"{path}: cannot be used ({why}); delete it and run "

@@ -2,30 +2,36 @@
 """The manifest of the cached features, and the features that it vouches for.
 """
 import hashlib
-from importlib.metadata import version
+import json
 
 from stages.lib import files
 from stages.lib.errors import ArtefactError
 
 PATH = "features/manifest.json"
-LIBRARIES = ("tensorflow", "keras", "numpy")
-MEND = "run `dvc repro --force --single-item extract`, then `dvc repro`"
+MEND = "run `make repair`, then `dvc repro`"
 
 
-def write(key, class_names, rows, sha256):
-    """Write the manifest; `rows` and `sha256` are per split."""
-    files.write_json(PATH, {
-        "key": key, "versions": {name: version(name) for name in LIBRARIES},
-        "class_names": class_names, "rows": rows, "sha256": sha256})
+def write(key, class_names, arrays):
+    """Write the manifest.
+
+    Args:
+        key: `backbone.key`.
+        class_names: in the order of the labels.
+        arrays: path -> {"rows": their number, "sha256": of the file}.
+    """
+    content = {"key": key, "class_names": class_names, "arrays": arrays}
+    files.write_json(PATH, {**content, "seal": _seal(content)})
 
 
-def read(key=None):
+def read(key=None, path=PATH):
     """Return the manifest.
 
     Raises:
         ArtefactError: missing, damaged, or made with another `key`.
     """
-    found = files.read_json(PATH)
+    found = files.read_json(path)
+    if not isinstance(found, dict) or found.pop("seal", 0) != _seal(found):
+        raise ArtefactError(f"{path}: not as extract wrote it; {MEND}")
     for name, value in (key or {}).items():
         if found["key"].get(name) != value:
             raise ArtefactError(
@@ -34,19 +40,19 @@ def read(key=None):
     return found
 
 
-def features(split):
-    """Return the features of `split`, float (n, …), memory-mapped.
+def features(name):
+    """Return the features `name`, float (n, …), memory-mapped.
+
+    Args:
+        name: a split, or "views/" and a view of train.
 
     Raises:
         ArtefactError: missing, damaged, or not the bytes that were written.
     """
-    path = f"features/{split}_x.npy"
+    path = f"features/{name}_x.npy"
     array = files.open_array(path)
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    if digest.hexdigest() != read()["sha256"][split]:
+    promised = read()["arrays"].get(path)
+    if not promised or files.sha256(path) != promised["sha256"]:
         raise ArtefactError(f"{path}: not the bytes that {PATH} vouches for; "
                             f"{MEND}")
     return array
@@ -65,3 +71,8 @@ def labelled(split):
         raise ArtefactError(f"features/{split}_x.npy has {len(x)} rows, "
                             f"{path} {len(y)}; run `dvc repro`")
     return x, y
+
+
+def _seal(content):
+    """Return the SHA-256 of a manifest's content, in hexadecimal."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -11,6 +11,7 @@ from dvc.exceptions import DvcException
 from pydantic import (AfterValidator, BaseModel, ConfigDict, Field,
                       ValidationError, field_validator, model_validator)
 
+from stages.lib import views
 from stages.lib.errors import ParameterError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -84,9 +85,22 @@ class Backbone(Group):
 
 
 class Extract(Group):
-    """How features are stored."""
+    """How features are computed and stored."""
 
+    engine: Literal["tflite", "tensorflow"]
     dtype: Literal["float32", "float16"]
+    views: List[str]
+
+    @field_validator("views")
+    @classmethod
+    def known(cls, names):
+        """Refuse unknown views, and lists that do not begin with identity."""
+        for name in names:
+            views.parts(name)
+        if names[:1] != [views.IDENTITY] or len(set(names)) < len(names):
+            raise ValueError(f"must begin with {views.IDENTITY}, and name "
+                             f"each view once, not {names}")
+        return names
 
 
 class Train(Group):

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""The plan of extract: why, how much disk and memory, how long; or a refusal.
+"""
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+from dvc.repo import Repo
+
+from stages.lib.cache import CHUNK
+from stages.lib.errors import PlanError
+
+SMALLER = ("lower resize.side or the number of extract.views, set "
+           "extract.dtype to float16, or make room")
+
+
+def why(cache):
+    """Return in words why rows are computed."""
+    new = sum(map(len, cache.new.values()))
+    if not new:
+        return "no new images"
+    if cache.before is None:
+        return "first run"
+    changed = [name for name in cache.key
+               if cache.key[name] != cache.before.get(name)]
+    named = [name for name in changed if name != "layers"] or changed
+    if named:
+        return f"{' and '.join(named)} changed"
+    if cache.unfinished:
+        return f"interrupted run, {cache.unfinished:,} rows of it are kept"
+    views = [name.split("/")[1] for name, rows in cache.new.items()
+             if "/" in name and len(rows)]
+    images = sum(len(rows) for name, rows in cache.new.items()
+                 if "/" not in name)
+    return ", ".join([f"{images:,} new images"] * bool(images)
+                     + [f"view {view}" for view in views])
+
+
+def plan(cache, compute, workers, read):
+    """Print what is going to happen.
+
+    Args:
+        cache: `cache.Cache`.
+        compute, workers: as `engine.load` returns them.
+        read: from row numbers to pixels, for a short measured probe.
+
+    Raises:
+        PlanError: it does not fit; nothing was written.
+    """
+    total = sum(map(len, cache.images.values()))
+    new = sum(map(len, cache.new.values()))
+    print(f"extract: computes {new:,} of {total:,} rows: {why(cache)}")
+    need = cache.bytes_to_write()
+    copies = 1 if _dvc_links() else 2
+    free = shutil.disk_usage("features").free
+    print(f"extract: features {cache.shape} {cache.dtype}: writes "
+          f"{amount(need * copies)}, {amount(free)} are free", flush=True)
+    if need * copies > free:
+        raise PlanError(
+            f"features need {amount(need * copies)} of disk"
+            f"{', half of it in the cache of DVC' * (copies > 1)}, "
+            f"{amount(free)} are free: {SMALLER}")
+    _memory(cache)
+    if new > workers * CHUNK:
+        rate = _probe(compute, workers, read)
+        minutes, seconds = divmod(round(new / rate), 60)
+        print(f"extract: about {minutes} min {seconds} s at {rate:,.0f} "
+              "images/s", flush=True)
+
+
+def _memory(cache):
+    """Print the memory that training will take, refuse what does not fit."""
+    if len(cache.shape) > 1:    # maps stay on disk
+        return
+    rows = sum(len(images) for name, images in cache.images.items()
+               if name != "test")
+    need, free = rows * cache.shape[0] * 4, psutil.virtual_memory().available
+    print(f"extract: training will hold {amount(need)} in memory, "
+          f"{amount(free)} are free")
+    if need > free:
+        raise PlanError(f"training needs {amount(need)} of memory, "
+                        f"{amount(free)} are free: name fewer extract.views")
+
+
+def _probe(compute, workers, read):
+    """Return images per second, measured on one chunk a worker."""
+    images = read(range(CHUNK))
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda _: compute(images[:1]), range(workers)))
+        begin = time.perf_counter()
+        list(pool.map(lambda _: compute(images), range(workers)))
+    return workers * CHUNK / (time.perf_counter() - begin)
+
+
+def _dvc_links():
+    """Tell whether DVC links files from its cache instead of copying them."""
+    repo = Repo()
+    first = repo.config["cache"].get("type", ["reflink", "copy"])[0]
+    cache = repo.cache.local.path
+    while not os.path.exists(cache):
+        cache = os.path.dirname(cache)
+    return (first in ("hardlink", "symlink")
+            and os.stat(cache).st_dev == os.stat("features").st_dev)
+
+
+def amount(size):
+    """Return a number of bytes for people, in powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            break
+        size /= 1000
+    else:
+        unit = "TB"
+    return f"{size:.3g} {unit}"

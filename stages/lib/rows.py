@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Rows of features on disk, each known by its image and sealed by a digest.
+
+`{name}_x.npy` holds the features, `{name}_rows.npy` beside it says of each
+row of which image it is, and what its bytes are.  A row is good if its bytes
+agree with its seal: half-written, torn and rotten rows do not.
+"""
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from stages.lib import files
+
+DIGEST = 16    # bytes of SHA-256 that are kept: 2^64 images before a clash
+TABLE = np.dtype([("image", np.uint8, DIGEST), ("seal", np.uint8, DIGEST)])
+BLOCK = 64     # rows a task
+CORES = os.cpu_count()
+
+
+def digests(rows):
+    """Return the digest of each of `rows`, C-contiguous, uint8 (n, 16)."""
+    joined = b"".join(hashlib.sha256(row).digest()[:DIGEST] for row in rows)
+    return np.frombuffer(joined, np.uint8).reshape(-1, DIGEST)
+
+
+def digests_of(read, count):
+    """Return the digests of `count` rows, on all cores, uint8 (count, 16).
+
+    Args:
+        read: from row numbers, ascending, to those rows, C-contiguous.
+    """
+    if not count:
+        return np.empty((0, DIGEST), np.uint8)
+    with ThreadPoolExecutor(CORES) as pool:
+        return np.concatenate(list(pool.map(
+            lambda k: digests(read(np.arange(k, min(k + BLOCK, count)))),
+            range(0, count, BLOCK))))
+
+
+def paths(folder, name):
+    """Return the paths of the array `name` and of its table in `folder`."""
+    return f"{folder}/{name}_x.npy", f"{folder}/{name}_rows.npy"
+
+
+class Rows:
+    """An array and its table, as an earlier run left them."""
+
+    def __init__(self, x_path, table_path):
+        """Open both for reading.
+
+        Raises:
+            ArtefactError: one is missing or damaged, or they do not belong
+                together.
+        """
+        self.path = x_path
+        self.x = files.open_array(x_path)
+        self.table = np.array(files.open_array(table_path, ndim=1))
+        if self.table.dtype != TABLE or len(self.table) != len(self.x):
+            raise files.damaged(table_path, "not the table of this array")
+
+    def check(self):
+        """Return which rows are good and which are damaged, bool (n,) both.
+
+        Rows that were not computed yet are neither.
+        """
+        begun = self.table["seal"].any(axis=1)
+        right = (digests_of(lambda rows: self.x[rows[0]:rows[-1] + 1],
+                            len(self.x)) == self.table["seal"]).all(axis=1)
+        return begun & right, begun & ~right
+
+
+class Part(Rows):
+    """An array that is being filled; several threads may write to it."""
+
+    @classmethod
+    def create(cls, folder, name, dtype, shape, images):
+        """Return a new array of `shape` without any rows yet.
+
+        Args:
+            images: their digests, uint8 (n, 16).
+
+        Raises:
+            StorageError: there is no room for all of it.
+        """
+        x_path, table_path = paths(folder, name)
+        table = np.zeros(shape[0], TABLE)
+        table["image"] = images
+        with files.explained(x_path):
+            os.makedirs(os.path.dirname(x_path), exist_ok=True)
+            np.lib.format.open_memmap(x_path, "w+", dtype, shape)
+            if hasattr(os, "posix_fallocate"):    # not on macOS
+                with open(x_path, "r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0,
+                                       os.path.getsize(x_path))
+        files.write_array(table_path, table)
+        return cls(x_path, table_path)
+
+    def __init__(self, x_path, table_path):
+        """Open both for reading and writing."""
+        super().__init__(x_path, table_path)
+        self._table_path = table_path
+        self._start = np.load(table_path, mmap_mode="r").offset
+
+    def write(self, rows, features, seals=None):
+        """Write `features` as the rows `rows`, ascending, and seal them.
+
+        A seal is written after what it seals.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        seals = digests(features) if seals is None else seals
+        self.table["seal"][rows] = seals
+        ends = np.flatnonzero(np.diff(rows) != 1) + 1
+        runs = list(zip(np.split(rows, ends), np.split(features, ends)))
+        with files.explained(self.path):
+            with open(self.path, "r+b", buffering=0) as file:
+                for run, data in runs:
+                    _write(file, self.x.offset
+                           + int(run[0]) * self.x[0].nbytes, data)
+            with open(self._table_path, "r+b", buffering=0) as file:
+                for run, _ in runs:
+                    _write(file, self._start + int(run[0]) * TABLE.itemsize,
+                           self.table[run])
+
+    def missing(self):
+        """Return the rows that have no features yet, ascending."""
+        return np.flatnonzero(~self.table["seal"].any(axis=1))
+
+    def forget(self, rows):
+        """Take `rows` as missing, whatever is written there."""
+        self.table["seal"][rows] = 0
+
+
+def _write(file, offset, data):
+    """Write the bytes of the array `data` at `offset`, all of them."""
+    view = memoryview(data.tobytes())
+    while len(view):
+        written = os.pwrite(file.fileno(), view, offset)
+        view, offset = view[written:], offset + written
