@@ -2,6 +2,8 @@
 # make test   set up, then the style checks and the whole suite
 # make setup  the environment alone, in .venv
 # make bench  set up, then the benchmarks: a table and build/bench.json
+# make plan   what extract would compute, why, its disk, memory and time
+# make verify the cached features against their manifest; make repair mends
 
 BIN := $(CURDIR)/.venv/bin
 PYTHONS := $(or $(PYTHON),python3.9 python3.10 python3.11 python3 python)
@@ -12,7 +14,7 @@ DEMO := -S data.source=data/raw/digits.yaml -S resize.side=64 \
   -S backbone.application=EfficientNetV2B0 -S '~backbone.options.alpha' \
   -S backbone.weights=models/weights/random.yaml -S evaluate.accuracy_floor=0.9
 
-.PHONY: setup demo test bench lock
+.PHONY: setup demo test bench plan verify repair lock
 
 setup: .venv/complete
 
@@ -41,8 +43,23 @@ test: setup
 	$(IN_ENVIRONMENT) python -m pytest
 
 bench: setup
+	@.venv/bin/python -m pip install --quiet --no-deps -r benchmarks/requirements.lock
 	$(IN_ENVIRONMENT) python benchmarks/run.py
+
+plan: setup
+	@$(IN_ENVIRONMENT) python -m stages.extract --plan
+
+verify: setup
+	@$(IN_ENVIRONMENT) python -m stages.lib.verify
+
+repair: setup
+	@$(IN_ENVIRONMENT) python -m stages.lib.verify --repair
+
+LOCK := .venv/bin/uv pip compile --quiet --universal --fork-strategy fewest \
+  --python-version 3.9 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock"
 
 lock: setup
 	.venv/bin/python -m pip install --quiet uv
-	.venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.9 --extra test --generate-hashes --no-annotate --custom-compile-command "make lock" -o requirements.lock pyproject.toml
+	$(LOCK) --extra test -o requirements.lock pyproject.toml
+	$(LOCK) --no-deps -o benchmarks/requirements.lock benchmarks/requirements.in

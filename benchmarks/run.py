@@ -5,7 +5,8 @@ Usage: benchmarks/run.py [NAME ...]
 
 Runs on real CIFAR-10 at the defaults (see tests/real_data.py), all in one
 run, because machines differ and drift; medians of three runs.  Prints a
-table and writes build/bench.json.  NAME picks some of: rest, rate, idle.
+table and writes build/bench.json.  NAME picks some of: rest, rate, idle,
+extraction.
 """
 import json
 import os
@@ -17,7 +18,9 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 
+import engines  # noqa: E402
 import real_data  # noqa: E402
+import stage  # noqa: E402
 from conftest import environment  # noqa: E402
 
 IMAGES = 2048        # measured, then scaled to the data set
@@ -129,7 +132,29 @@ def idle(project, _source, _weights):
             "ratio": repro / status}
 
 
-BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle}
+def extraction(_project, source, weights):
+    """Engines side by side, then the whole stage."""
+    import numpy as np
+    from stages.lib.pixels import rescale
+    with np.load(source) as data:
+        images = rescale(data["x_train"][:IMAGES], 160).numpy()
+    table = engines.measure(frozen(weights), images.astype("uint8"))
+    own = next(iter(table.values()))["images_per_second"]
+    return {"engines": table, "stage": stage.measure(source, weights, own)}
+
+
+BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle,
+              "extraction": extraction}
+
+
+def show(values, indent=2):
+    """Print figures, groups of them below their name."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            print(" " * indent + key)
+            show(value, indent + 2)
+        else:
+            print(f"{' ' * indent}{key:42} {value:12.5g}")
 
 
 def main(names):
@@ -138,14 +163,13 @@ def main(names):
     if not os.path.isdir(real_data.DATA):
         sys.exit("benchmarks: ../shared/data is missing")
     source, weights = real_data.unpack()
-    project = real_data.experiment(source, weights)
+    needed = set(names or BENCHMARKS) - {"extraction"}
+    project = real_data.experiment(source, weights) if needed else None
     results = {}
     for name in names or BENCHMARKS:
         results[name] = BENCHMARKS[name](project, source, weights)
         print(f"\n{BENCHMARKS[name].__doc__.strip()}")
-        for key, value in results[name].items():
-            if isinstance(value, float):
-                print(f"  {key:28} {value:10.2f}")
+        show(results[name])
     with open("build/bench.json", "w", encoding="utf-8") as file:
         json.dump(results, file, indent=2)
 

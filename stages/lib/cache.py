@@ -18,7 +18,7 @@ import numpy as np
 
 from stages.lib import committed, files
 from stages.lib.errors import ArtefactError
-from stages.lib.rows import CORES, Part, Rows, digests_of, paths
+from stages.lib.rows import Part, Rows, digests_of, paths
 
 SCRATCH = "features/scratch"
 PRIOR = "prior"    # beside the rows: those of another order, to be copied
@@ -105,9 +105,11 @@ class Cache:
                 with open(path, "rb") as file:
                     os.fsync(file.fileno())
                 public = path.replace(self.folder, "features")
-                sha256[public] = files.sha256(path)
+                sha256[public] = files.digest(path, "sha256")
                 files.link(path, public)
-        shutil.rmtree(f"{self.folder}/{PRIOR}", ignore_errors=True)
+        for path in glob.glob(f"{self.folder}/**/*.npy", recursive=True):
+            if path.replace(self.folder, "features") not in sha256:
+                os.unlink(path)
         return sha256
 
     def _scratch(self):

@@ -6,6 +6,7 @@ their order, and the number of workers, on one kind of processor (measured:
 docs/cache.md).
 """
 import contextlib
+import glob
 import hashlib
 import os
 import queue
@@ -118,8 +119,10 @@ def _converted(model):
     try:
         with _silence():
             function = _function(model, "tflite").get_concrete_function()
+            holder = tf.Module()    # the model itself would be saved in 7 s
+            holder.weights = list(model.weights)
             graph = tf.lite.TFLiteConverter.from_concrete_functions(
-                [function], model).convert()
+                [function], holder).convert()
             tf.lite.Interpreter(model_content=graph).allocate_tensors()
     except Exception as error:   # the converter raises anything
         reason = " ".join(str(error).split())[:200]
@@ -135,22 +138,20 @@ def _converted(model):
 
 def _kept(folder):
     """Return the graph that an earlier run kept, or None."""
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        digest, extension = os.path.splitext(name)
-        if extension == ".tflite":
-            with open(os.path.join(folder, name), "rb") as file:
-                graph = file.read()
-            if hashlib.sha256(graph).hexdigest() == digest:
-                return graph
-            print(f"extract: {folder}/{name}: damaged, converted again")
-            os.unlink(os.path.join(folder, name))
+    for path in glob.glob(f"{folder}/*.tflite"):
+        with open(path, "rb") as file:
+            graph = file.read()
+        if hashlib.sha256(graph).hexdigest() in path:
+            return graph
+        print(f"extract: {path}: damaged, converted again")
+        os.unlink(path)
     return None
 
 
 def _keep(graph, folder):
     """Write `graph` under its digest and return it."""
     digest = hashlib.sha256(graph).hexdigest()
-    with files.replacing(os.path.join(folder, f"{digest}.tflite")) as file:
+    with files.replacing(f"{folder}/{digest}.tflite") as file:
         file.write(graph)
     return graph
 

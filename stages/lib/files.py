@@ -93,13 +93,13 @@ def link(path, name):
         put(part, name)
 
 
-def sha256(path):
-    """Return the SHA-256 of the file `path`, in hexadecimal."""
-    digest = hashlib.sha256()
+def digest(path, name):
+    """Return a digest of the file `path`, as "sha256", in hexadecimal."""
+    found = hashlib.new(name)
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+            found.update(block)
+    return found.hexdigest()
 
 
 @contextlib.contextmanager
@@ -190,7 +190,7 @@ def open_array(path, ndim=None):
         raise damaged(path, error) from error
     if length != array.offset + array.nbytes:
         raise damaged(path, f"{length} bytes, its header promises "
-                       f"{array.offset + array.nbytes}")
+                      f"{array.offset + array.nbytes}")
     if ndim and array.ndim != ndim:
         raise damaged(path, f"shape {array.shape}, not {ndim} dimensions")
     return array

@@ -52,7 +52,7 @@ def features(name):
     path = f"features/{name}_x.npy"
     array = files.open_array(path)
     promised = read()["arrays"].get(path)
-    if not promised or files.sha256(path) != promised["sha256"]:
+    if not promised or files.digest(path, "sha256") != promised["sha256"]:
         raise ArtefactError(f"{path}: not the bytes that {PATH} vouches for; "
                             f"{MEND}")
     return array

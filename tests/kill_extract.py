@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Kill `extract` at random moments; demand the bytes of an undisturbed run.
+
+Usage: tests/kill_extract.py [KILLS [IMAGES]]
+
+Takes 30 kills by SIGKILL, in turn of the stage, of DVC (its child goes on),
+and of both, on the first 6,000 real images (tests/real_data.py).  After each,
+`dvc repro extract` must end well, and with the same md5 of every out.
+"""
+import glob
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import real_data
+from conftest import clone, environment
+
+VICTIMS = ("stage", "dvc", "both")
+
+
+def processes(project, stage):
+    """Return the process ids that run `stage` of `project`."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*"):
+        try:
+            with open(f"{path}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            here = os.path.realpath(f"{path}/cwd")
+        except OSError:
+            continue
+        if (f"stages.{stage}".encode() in words
+                and here == os.path.realpath(project.path)):
+            found.append(int(os.path.basename(path)))
+    return found
+
+
+def start(project, stage):
+    """Start `dvc repro` and return it once `stage` runs."""
+    repro = subprocess.Popen(
+        ["dvc", "repro"], cwd=project.path, env=environment(),
+        start_new_session=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True)
+    end = time.monotonic() + 100
+    while not processes(project, stage):
+        assert repro.poll() is None, repro.stdout.read()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return repro
+
+
+def forget(project, lock):
+    """Bring `project` back to where only `resize` was done."""
+    shutil.rmtree(project.file("features/scratch"), ignore_errors=True)
+    shutil.rmtree(project.file(".dvc/cache/runs"), ignore_errors=True)
+    with open(project.file("dvc.lock"), "w", encoding="utf-8") as file:
+        file.write(lock)
+    project.run("rm -rf features/*.npy features/views features/*.json")
+
+
+def kill(project, victim, pause):
+    """Start `dvc repro`, kill `victim` `pause` seconds into `extract`."""
+    repro = start(project, "extract")
+    time.sleep(pause)
+    if victim == "stage":
+        for process in processes(project, "extract"):
+            os.kill(process, signal.SIGKILL)
+    elif victim == "dvc":
+        repro.kill()
+    else:
+        os.killpg(repro.pid, signal.SIGKILL)
+    repro.communicate()
+
+
+def computed(text):
+    """Return how many rows a run computed, by what it printed."""
+    found = re.search(r"extract: computes ([\d,]+) of", text)
+    return int(found.group(1).replace(",", "")) if found else 0
+
+
+def rounds(project, kills, longest):
+    """Kill `kills` times, up to `longest` seconds into the stage.
+
+    `project` has done its `resize`.  Returns a dictionary for each kill.
+
+    Raises:
+        AssertionError: a run did not recover, or with other bytes.
+    """
+    with open(project.file("dvc.lock"), encoding="utf-8") as file:
+        lock = file.read()
+    done = project.run("dvc repro extract")
+    assert done.returncode == 0, done.stdout
+    expected, rows = project.md5(), computed(done.stdout)
+    found = []
+    for number in range(kills):
+        forget(project, lock)
+        victim, pause = VICTIMS[number % 3], random.uniform(0, longest)
+        kill(project, victim, pause)
+        done = project.run("dvc repro extract")
+        assert done.returncode == 0, done.stdout
+        assert project.md5() == expected, done.stdout
+        found.append({"victim": victim, "after_seconds": round(pause, 2),
+                      "rows": rows, "rows_left": computed(done.stdout)})
+        print(json.dumps(found[-1]), flush=True)
+    assert not project.run("find . -name '*.part'").stdout
+    return found
+
+
+def main(kills=30, images=6000):
+    """Kill on real images."""
+    source, weights = real_data.unpack()
+    few = os.path.join(real_data.BUILD, "few.npz")
+    with np.load(source) as data:
+        np.savez(few, **{name: data[name][:images // (1 if "train" in name
+                                                      else 6)]
+                         for name in data})
+    shutil.rmtree(os.path.join(real_data.BUILD, "killed"), ignore_errors=True)
+    project = clone(os.path.join(real_data.BUILD, "killed"))
+    project.set(data__source=few, backbone__weights=weights)
+    begin = time.monotonic()
+    assert project.run("dvc repro resize").returncode == 0
+    found = rounds(project, kills, longest=4 + 0.008 * images)
+    print(f"{len(found)} kills, all recovered with the same bytes, in "
+          f"{time.monotonic() - begin:.0f} s")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""The cache of features: what is computed, what is taken over, what is told.
+"""
+import os
+import re
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pytest
+from conftest import stage, tiny_arrays
+
+from stages.lib import engine
+from stages.lib.errors import EngineError
+from stages.lib.runtime import keras, tf
+
+FEATURES = [f"features/{split}_x.npy" for split in ("train", "validation",
+                                                    "test")]
+
+
+def extract(project, monkeypatch, capsys):
+    """Run `extract`; return how many rows it computed, and why."""
+    capsys.readouterr()
+    line = stage(project, monkeypatch, "extract")
+    text = capsys.readouterr().out
+    assert line is None, line
+    found = re.search(r"computes ([\d,]+) of [\d,]+ rows: (.*)", text)
+    return int(found.group(1).replace(",", "")), found.group(2), text
+
+
+def contents(project, names=FEATURES):
+    """Return the bytes of files of the project."""
+    return {name: open(project.file(name), "rb").read() for name in names}
+
+
+def flip(path, offset=-1000):
+    """Change one byte in place, as a rotten disk does."""
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    os.chmod(path, 0o444)
+
+
+def scratch(project, name="train_x.npy"):
+    """Return the path of an array of the scratch."""
+    folder = project.file("features/scratch")
+    found = [os.path.join(path, name) for path, _, names in os.walk(folder)
+             if name in names]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def prepare(project, monkeypatch, arrays):
+    """Bring other data into the project, and resize it."""
+    np.savez(project.file("data.npz"), **arrays)
+    project.set(data__source="data.npz")
+    assert stage(project, monkeypatch, "prepare") is None
+    assert stage(project, monkeypatch, "resize") is None
+
+
+@pytest.mark.parametrize("known", ["scratch", "dvc"])
+def test_only_new_images(project, monkeypatch, capsys, known):
+    """Replaced, removed, reordered, repeated: only what is new is computed.
+
+    Whether the last version lies in the scratch or in DVC's cache alone.
+    """
+    if known == "dvc":
+        shutil.rmtree(project.file("features/scratch"))
+    arrays, random = tiny_arrays(), np.random.default_rng(3)
+    order = random.permutation(200)[:190]
+    arrays["x_train"], arrays["y_train"] = [
+        arrays[name][order] for name in ("x_train", "y_train")]
+    arrays["x_train"][:7] = 255 - arrays["x_train"][:7]    # 7 new images
+    arrays["x_train"][7] = arrays["x_train"][6]     # twice in one split
+    arrays["x_test"][3] = arrays["x_train"][5]      # and in two
+    prepare(project, monkeypatch, arrays)
+    count, why, _ = extract(project, monkeypatch, capsys)
+    assert (count, why) == (7, "7 new images")
+    assert extract(project, monkeypatch, capsys)[:2] == (0, "no new images")
+    before = contents(project)
+    shutil.rmtree(project.file("features/scratch"))
+    os.unlink(project.file("dvc.lock"))
+    assert extract(project, monkeypatch, capsys)[:2] == (288, "first run")
+    assert contents(project) == before    # a full run: 190 + 100 - 2 images
+
+
+def test_every_change_is_named(project, monkeypatch, capsys):
+    """What is part of the key computes all rows, and is told."""
+    for values, name in [
+            ({"extract__dtype": "float16"}, "dtype"),
+            ({"extract__dtype": "float32",
+              "backbone__weights": "models/weights/random.yaml"},
+             "weights")]:
+        project.set(**values)
+        assert extract(project, monkeypatch, capsys)[:2] == (
+            300, f"{name} changed")
+    monkeypatch.setattr("stages.lib.backbone.version", lambda name: "9.9")
+    assert "tensorflow" in extract(project, monkeypatch, capsys)[1]
+
+
+def test_engines_agree(project, monkeypatch, capsys):
+    """Both engines say the same as Keras does, to float error."""
+    tflite = np.load(project.file(FEATURES[0]))
+    project.set(extract__engine="tensorflow")
+    assert extract(project, monkeypatch, capsys)[1] == "engine changed"
+    tensorflow = np.load(project.file(FEATURES[0]))
+    assert not np.array_equal(tflite, tensorflow)
+    assert np.abs(tflite - tensorflow).max() <= 1e-5 * tensorflow.max()
+
+
+def test_any_number_of_workers(project, monkeypatch, capsys):
+    """One worker writes the bytes that several do."""
+    before = contents(project)
+    shutil.rmtree(project.file("features/scratch"))
+    os.unlink(project.file("dvc.lock"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert extract(project, monkeypatch, capsys)[0] == 300
+    assert contents(project) == before
+
+
+def test_what_tflite_cannot_take():
+    """The error names the other engine."""
+    images = keras.Input((8, 8, 3))
+    model = keras.Model(images, tf.linalg.svd(images, compute_uv=False))
+    with pytest.raises(EngineError, match="extract.engine: TensorFlow Lite "
+                       "cannot take .*set extract.engine to tensorflow"):
+        engine.load("tflite", model, "nowhere")
+
+
+def test_views(project, monkeypatch, capsys):
+    """A view is the features of other pixels; another one costs itself."""
+    project.set(extract__views=["identity", "hflip"])
+    count, why, _ = extract(project, monkeypatch, capsys)
+    assert (count, why) == (180, "view hflip")
+    pixels = np.load(project.file("data/resized/train_x.npy"))
+    project.set(extract__views=["identity", "hflip", "up+zoom"])
+    assert extract(project, monkeypatch, capsys)[:2] == (180, "view up+zoom")
+    views = {name: np.load(project.file(f"features/views/{name}_x.npy"))
+             for name in ("hflip", "up+zoom")}
+    project.set(extract__views=["identity"])
+    extract(project, monkeypatch, capsys)
+    assert os.listdir(project.file("features/views")) == ["README.txt"]
+    np.save(project.file("data/resized/train_x.npy"), pixels[:, :, ::-1])
+    assert extract(project, monkeypatch, capsys)[0] == 180
+    flipped = np.load(project.file("features/train_x.npy"))
+    assert np.array_equal(flipped, views["hflip"])
+    up = np.concatenate([pixels[:, 4:], pixels[:, -2:-6:-1]], axis=1)
+    zoomed = tf.round(tf.image.resize(up[:, 2:30, 2:30], (32, 32)))
+    np.save(project.file("data/resized/train_x.npy"),
+            zoomed.numpy().astype("uint8"))
+    extract(project, monkeypatch, capsys)
+    assert np.array_equal(np.load(project.file("features/train_x.npy")),
+                          views["up+zoom"])
+
+
+def test_training_draws_views(project, monkeypatch, capsys):
+    """`train` reads every view; with views, other heads come out."""
+    project.set(extract__views=["identity", "hflip"], train__epochs=2)
+    extract(project, monkeypatch, capsys)
+    assert stage(project, monkeypatch, "train") is None
+    with_views = contents(project, ["models/head.h5"])
+    project.set(extract__views=["identity"])
+    assert stage(project, monkeypatch, "train") is None
+    assert contents(project, ["models/head.h5"]) != with_views
+    project.set(extract__views=["identity", "hflip"])
+    flip(project.file("features/views/hflip_x.npy"))
+    assert stage(project, monkeypatch, "train").startswith(
+        "train: features/views/hflip_x.npy: not the bytes that")
+
+
+def test_plan_refuses(project, monkeypatch, capsys):
+    """What does not fit is refused with the numbers; nothing changes."""
+    project.set(extract__dtype="float16")
+    before = contents(project)
+    Usage = namedtuple("Usage", "free")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: Usage(1e5))
+        line = stage(project, patch, "extract")
+    assert line == ("extract: features need 154 kB of disk, 100 kB are free: "
+                    "lower resize.side or the number of extract.views, set "
+                    "extract.dtype to float16, or make room")
+    monkeypatch.setattr("psutil.virtual_memory",
+                        lambda: namedtuple("M", "available")(1e5))
+    assert stage(project, monkeypatch, "extract").startswith(
+        "extract: training needs 205 kB of memory, 100 kB are free: ")
+    assert contents(project) == before
+
+
+def test_plan_changes_nothing(project):
+    """`--plan` says what a run would do, and does not do it."""
+    project.set(extract__dtype="float16")
+    before = project.md5()
+    done = project.run("python -m stages.extract --plan")
+    assert done.returncode == 0, done.stdout
+    assert "computes 300 of 300 rows: dtype changed" in done.stdout
+    assert re.search(r"about 0 min 0 s at [\d,]+ images/s", done.stdout)
+    project.set(extract__dtype="float32")
+    assert "up to date" in project.run("dvc status extract").stdout
+    assert project.md5() == before
+
+
+def test_rotten_scratch(project, monkeypatch, capsys):
+    """A damaged row of the scratch is named, and computed again."""
+    before = contents(project)
+    flip(scratch(project))
+    os.unlink(project.file("dvc.lock"))
+    count, _, text = extract(project, monkeypatch, capsys)
+    assert count == 1
+    assert "/train_x.npy: 1 damaged rows (179) are not taken over" in text
+    assert contents(project) == before
+
+
+def test_rotten_cache(project, monkeypatch):
+    """A byte that rots in an array, and so in DVC's cache, is mended."""
+    before = project.md5()
+    md5 = before["features/train_x.npy"]
+    for path in (f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}",
+                 "features/train_x.npy", scratch(project)):
+        flip(project.file(path))    # links of one file, before it was copied
+    project.repro()    # DVC restores what it has, and trusts it
+    assert stage(project, monkeypatch, "train").startswith(
+        "train: features/train_x.npy: not the bytes that features/"
+        "manifest.json vouches for; run `make repair`")
+    done = project.run("python -m stages.lib.verify")
+    assert done.returncode == 1
+    assert "features/train_x.npy: 1 damaged rows: 179\n" in done.stdout
+    done = project.run("python -m stages.lib.verify --repair")
+    assert done.returncode == 0, done.stdout
+    assert "computes 1 of 300 rows" in done.stdout
+    assert project.repro() == []
+    assert project.md5() == before
+    assert project.run("python -m stages.lib.verify").returncode == 0
+
+
+def test_rotten_manifest(project, monkeypatch):
+    """A manifest that is not as it was written vouches for nothing."""
+    flip(project.file("features/manifest.json"), 100)
+    assert re.match("train: features/manifest.json: (not as extract wrote it|"
+                    "cannot be used)", stage(project, monkeypatch, "train"))
+
+
+def test_stale_array(project, monkeypatch, capsys):
+    """An array of other weights under the same name is refused, and named."""
+    project.set(backbone__weights="models/weights/random.yaml")
+    extract(project, monkeypatch, capsys)
+    shutil.copy(project.file(FEATURES[0]), project.file("stale.npy"))
+    project.run("git checkout params.yaml")
+    extract(project, monkeypatch, capsys)
+    os.replace(project.file("stale.npy"), project.file(FEATURES[0]))
+    assert stage(project, monkeypatch, "train").startswith(
+        "train: features/train_x.npy: not the bytes that")
+    done = project.run("python -m stages.lib.verify")
+    assert done.returncode == 1
+    assert "features/train_x.npy: 180 damaged rows: 0, 1, 2" in done.stdout
+    assert "features/test_x.npy: 100 rows, good" in done.stdout
