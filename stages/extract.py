@@ -7,7 +7,7 @@ With --plan, says what would be computed, why, and what it takes; no more.
 
 In:  data/resized/{split}_x.npy  uint8 (n, side, side, 3), 0..255
      backbone.weights            descriptor (.yaml) or weights (.h5)
-Out: features/{split}_x.npy      float32 or float16 (n, d)
+Out: features/{split}_x.npy      float32 or float16, (n, d) or (n, h, w, c)
      features/{split}_rows.npy   of which image each row is, and its digest
      features/views/             the same two for each further view of train
      features/manifest.json      what they were computed from
@@ -16,7 +16,7 @@ Out: features/{split}_x.npy      float32 or float16 (n, d)
 import shutil
 import sys
 
-from stages.lib import backbone, engine, files, manifest, params, views
+from stages.lib import backbone, cuts, engine, files, manifest, params, views
 from stages.lib.batches import progress
 from stages.lib.cache import Cache
 from stages.lib.plan import plan
@@ -61,9 +61,11 @@ def main():
     names = files.read_json("data/prepared/dataset.json")["class_names"]
     start(seed=0)
     model = backbone.build(given.backbone, given.resize.side)
-    extractor = backbone.extractor(model, given.backbone.application)
+    cut = cuts.resolve(model, given.backbone.cut)
+    extractor = backbone.extractor(backbone.frozen(model, cut),
+                                   given.backbone.application)
     wanted = images(given.extract.views)
-    cache = Cache(backbone.key(extractor, given.backbone, given.extract),
+    cache = Cache(backbone.key(extractor, cut, given.backbone, given.extract),
                   wanted, extractor.output_shape[1:], given.extract.dtype)
     compute, workers = engine.load(given.extract.engine, extractor,
                                    cache.folder)

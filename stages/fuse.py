@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 
-from stages.lib import backbone, files, head, manifest, params
+from stages.lib import backbone, cuts, files, head, manifest, params
 from stages.lib.errors import ParityError
 from stages.lib.pixels import rescale_layer
 from stages.lib.runtime import keras, load_model, save_model, start
@@ -27,15 +27,21 @@ def fuse(base, application, top, shape):
     """Return raw pixels -> rescale -> scaling -> backbone -> head, flat.
 
     Args:
-        base: `backbone.build` of `application`.
-        top: the trained head.
+        base: `backbone.build` of `application`; its tail gets what was
+            learned.
+        top: what was trained, the head or the tail and the head.
         shape: (h, w, 3) of the raw images.
     """
+    tail = {layer.name for layer in base.layers[1:]}
     pixels = keras.Input(shape, name="pixels")
+    for layer in top.layers[1:]:
+        if layer.name in tail:
+            base.get_layer(layer.name).set_weights(layer.get_weights())
     rescaled = rescale_layer(base.input_shape[1])(pixels)
     tensor = backbone.features(base, application, rescaled)
     for layer in top.layers[1:]:
-        tensor = layer(tensor)
+        if layer.name.startswith(head.NAME):
+            tensor = layer(tensor)
     return keras.Model(pixels, tensor, name="fused")
 
 
@@ -60,14 +66,17 @@ def main():
     given = params.read()
     start(seed=0)
     base = backbone.build(given.backbone, given.resize.side)
-    extractor = backbone.extractor(base, given.backbone.application)
-    made = manifest.read(backbone.key(extractor, given.backbone,
+    cut = cuts.resolve(base, given.backbone.cut)
+    extractor = backbone.extractor(backbone.frozen(base, cut),
+                                   given.backbone.application)
+    made = manifest.read(backbone.key(extractor, cut, given.backbone,
                                       given.extract))
     top = load_model("models/head.h5")
     images = files.open_array("data/prepared/train_x.npy", ndim=4)
     model = fuse(base, given.backbone.application, top, images.shape[1:])
-    model.compile(head.optimizer(given.train),
-                  head.loss(model, one_hot=True), ["accuracy"])
+    model.compile(head.optimizer(given.train.optimizer,
+                                 given.train.learning_rate),
+                  head.loss(model), ["accuracy"])
     model.optimizer.build(model.trainable_variables)
     save_model(model, CANDIDATE, class_names=made["class_names"])
     try:

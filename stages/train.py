@@ -1,95 +1,154 @@
 #!/usr/bin/env python3
-"""Train the head on the cached features; keep the best epoch.
+"""Train the head on the cached features, then the tail; keep the best epoch.
 
-In:  features/{train,validation}_x.npy       float32 or float16 (n, d)
+In:  features/{train,validation}_x.npy       float32 or float16, (n, d) or maps
      features/views/{view}_x.npy             the same, of further views
      data/prepared/{train,validation}_y.npy  uint8 or int64 (n,)
      features/manifest.json                  class names
-Out: models/head.h5       float32 (n, d) -> (n, classes)
+     backbone.weights                        for the tail, if there is a cut
+Out: models/head.h5       float32 features -> (n, classes)
      results/history.csv  accuracy and loss of train and validation by epoch
      logs/train/<time>/   TensorBoard, not tracked
+     models/scratch/      finished epochs of the tail, not tracked
 """
 import time
 
 import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
 
-from stages.lib import files, head, manifest, params
+from stages.lib import backbone, cuts, files, head, manifest, params
 from stages.lib.errors import StorageError, TrainingError
 from stages.lib.feed import feed, steps
 from stages.lib.runtime import VERBOSE, keras, save_model, start, tf
 from stages.lib.stage import run
+from stages.lib.tail import Progress, join, train
 
 HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]
 STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
 VALIDATED = 1024    # images a step of validation
 
 
-def fit(model, train, data, validation, log):
-    """Train `model` in place, keep its best epoch, return the history.
+def fit(model, given, data, validation, options):
+    """Train the head `model` in place, keep its best epoch.
 
     Args:
         model: `head.build`.
-        train: `params.Train`.
-        data: views of the train split and its labels, as `feed` takes them.
-        validation: (x, y), float32 (n, d) and integer (n,).
-        log: folder for TensorBoard.
+        given: `params.Train`.
+        data: views of the train split, float32 (n, d), and one-hot labels.
+        validation: (x, y), float32 (n, d) and one-hot (n, classes).
+        options: of Keras' `fit`.
 
-    Raises:
-        TrainingError: the loss is not finite.
-        StorageError: the log cannot be written.
+    Returns:
+        The history, a list of values by name.
     """
-    epoch = steps(data[1], train.batch_size)
-    model.compile(head.optimizer(train, train.epochs * epoch),
-                  head.loss(model, one_hot=False), ["accuracy"],
+    epoch = steps(data[1], given.batch_size)
+    rate = given.learning_rate
+    if given.decay == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate, given.epochs * epoch)
+    model.compile(head.optimizer(given.optimizer, rate),
+                  head.loss(model, given.label_smoothing), ["accuracy"],
                   steps_per_execution=STEPS)
     best = keras.callbacks.EarlyStopping(
-        monitor="val_accuracy", mode="max", patience=train.epochs,
-        restore_best_weights=True)    # keeps them, and never stops early
-    try:
-        history = model.fit(
-            feed(*data, train.batch_size, train.seed), steps_per_epoch=epoch,
-            epochs=train.epochs, validation_data=validation,
-            validation_batch_size=VALIDATED, verbose=VERBOSE, callbacks=[
-                best, keras.callbacks.TensorBoard(log, write_graph=False)]
-        ).history
-    except tf.errors.OpError as error:
-        raise StorageError(f"{log}: TensorBoard's log cannot be written "
-                           f"({error.message}); make room, then run again"
-                           ) from error
-    if not np.isfinite([history["loss"], history["val_loss"]]).all():
-        raise TrainingError("the loss is not finite; lower "
-                            "train.learning_rate")
+        monitor="val_accuracy", mode="max", patience=given.patience,
+        restore_best_weights=True)
+    history = model.fit(
+        feed(*data, given.batch_size, given.seed), steps_per_epoch=epoch,
+        epochs=given.epochs, validation_data=validation,
+        validation_batch_size=VALIDATED, verbose=VERBOSE,
+        **{**options, "callbacks": [best, *options["callbacks"]]}).history
+    demand_finite(history)
     model.set_weights(best.best_weights)
     return history
 
 
-def in_memory(x, y):
-    """Return features and labels, float32 and integer, read from disk."""
-    return np.asarray(x, dtype="float32"), np.asarray(y)
+def demand_finite(history):
+    """Raise a TrainingError if a loss in `history` is not finite."""
+    if not np.isfinite([history["loss"], history["val_loss"]]).all():
+        raise TrainingError("the loss is not finite; lower the learning rate "
+                            "(train.learning_rate, tail.learning_rate)")
+
+
+def fit_all(given, names, data, validation, options):
+    """Train the head and, if there is a cut, tail and head.
+
+    Args:
+        given: `params.Params`.
+        names: of the classes.
+        data: views of the train split and one-hot labels.
+        validation: x and one-hot y.
+        options: of Keras' `fit`.
+
+    Returns:
+        The trained model, and rows of the history: part, epoch, `HISTORY`.
+    """
+    made = manifest.read()
+    if made["key"]["cut"] == cuts.TOP:
+        model = head.build(given.train, data[0][0], len(names))
+        return model, fit(model, given.train, data, validation, options), []
+    cut = made["key"]["cut"]
+    base = backbone.build(given.backbone, made["key"]["side"])
+    progress = Progress(
+        train=given.train.model_dump(), tail=given.tail.model_dump(),
+        backbone=backbone.digest(base), arrays=made["arrays"], names=names)
+    behind = backbone.tail(base, cut)
+    if progress.begun:
+        top = head.build(given.train, np.zeros((1, *behind.output_shape[1:])),
+                         len(names))
+        model = join(base, cut, top)
+    else:
+        print("train: the head, on the frozen tail's output", flush=True)
+        behind.trainable = False
+        vectors, of_validation = [head.outputs(behind, x) for x in
+                                  (data[0][0], validation[0])]
+        behind.trainable = True
+        top = head.build(given.train, vectors, len(names))
+        history = fit(top, given.train, ([vectors], data[1]),
+                      (of_validation, validation[1]), options)
+        model = join(base, cut, top)
+        progress.begin(model, history)
+    print("train: tail and head", flush=True)
+    train(model, given, data, validation, options, progress)
+    return model, progress.head_history, progress.history
 
 
 def main():
-    """Write the head of the best epoch and the history."""
-    everything = params.read()
-    given = everything.train
+    """Write the model of the best epoch and the history."""
+    given = params.read()
     names = manifest.read()["class_names"]
-    plain, labels = in_memory(*manifest.labelled("train"))
-    views = [plain] + [
-        in_memory(manifest.features(f"views/{view}"), labels)[0]
-        for view in everything.extract.views[1:]]
-    validation = in_memory(*manifest.labelled("validation"))
-    start(given.seed)
-    model = head.build(given, plain, len(names))
+    plain, labels = manifest.labelled("train")
+    views = [plain] + [manifest.features(f"views/{view}")
+                       for view in given.extract.views[1:]]
+    validation, of_validation = manifest.labelled("validation")
+    if plain.ndim == 2:    # vectors fit into memory, maps need not
+        views, validation = [np.asarray(x, "float32") for x in views
+                             ], np.asarray(validation, "float32")
+    one_hot = np.eye(len(names), dtype="float32")
+    start(given.train.seed)
     log = time.strftime("logs/train/%Y%m%d-%H%M%S")
-    history = fit(model, given, (views, labels), validation, log)
-    files.write_csv(
-        "results/history.csv", ["epoch", *HISTORY],
-        ([k + 1, *(history[name][k] for name in HISTORY)]
-         for k in range(given.epochs)))
+    options = {"callbacks": [keras.callbacks.TensorBoard(
+        log, write_graph=False)]}
+    if given.train.class_weights == "balanced":
+        options["class_weight"] = dict(enumerate(compute_class_weight(
+            "balanced", classes=np.arange(len(names)), y=labels)))
+    try:
+        model, of_head, of_tail = fit_all(
+            given, names, (views, one_hot[labels]),
+            (validation, one_hot[of_validation]), options)
+    except tf.errors.OpError as error:
+        raise StorageError(f"{log}: TensorBoard's log cannot be written "
+                           f"({error.message}); make room, then run again"
+                           ) from error
+    rows = [["head", *values] for values in zip(
+        *(of_head[name] for name in HISTORY))]
+    rows += [["tail", *(epoch[name] for name in HISTORY)]
+             for epoch in of_tail]
+    files.write_csv("results/history.csv", ["epoch", "part", *HISTORY],
+                    ([k, *row] for k, row in enumerate(rows, start=1)))
     save_model(model, "models/head.h5")
-    best = int(np.argmax(history["val_accuracy"]))
-    print(f"train: best epoch {best + 1} of {given.epochs}: validation "
-          f"accuracy {history['val_accuracy'][best]:.4f}")
+    best = int(np.argmax([row[2] for row in rows]))
+    print(f"train: best epoch {best + 1} of {len(rows)} ({rows[best][0]}): "
+          f"validation accuracy {rows[best][2]:.4f}")
 
 
 if __name__ == "__main__":

@@ -73,15 +73,19 @@ def test_commands(project, finished):
         shutil.copy(os.path.join(finished.folder, name),
                     os.path.join(place, to))
     said = {}
+    os.symlink(sys.prefix, project.file(".venv"))
     for command in command_lines():
         if command in BY_OTHERS or command == "make demo":
             continue
-        done = project.run(command.replace("/absolute/path", place))
+        done = project.run(command.replace("/absolute/path", place).replace(
+            "make ", "make -o .venv/complete "))
         assert done.returncode == 0, f"{command}\n{done.stdout}"
         said[command] = done.stdout
         if command == "dvc queue start":
             finish(project)
     assert "test.accuracy" in said["dvc metrics show"]
+    assert "extract: computes 0 of" in said["make plan"]
+    assert said["make verify"] == said["make repair"]    # nothing is damaged
     assert "cifar10.h5: test accuracy" in said["./0-transfer.py"]
     assert re.search(r"learning_rate\s+0.01\s+0.001", said["dvc params diff"])
     assert re.search(r"test.accuracy\s+0\.\d+\s+0\.\d+\s+-?[0-9.e-]+\n",

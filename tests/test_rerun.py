@@ -35,7 +35,8 @@ CHANGES = {
     "a comment in `params.yaml`": comment,
     "`train.learning_rate`": lambda project: project.set(
         train__learning_rate=0.02),
-    "`extract.dtype`": lambda project: project.set(extract__dtype="float16"),
+    "`extract.dtype`, `extract.engine`": lambda project: project.set(
+        extract__dtype="float16", extract__engine="tensorflow"),
     "`backbone.application`": lambda project: project.set(
         backbone__application="VGG16", backbone__options={},
         backbone__weights="models/weights/random.yaml"),

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The backbone: a Keras Application without top, scaling included, frozen."""
+"""The backbone: an application without top, its frozen part, its tail."""
 import hashlib
 import sys
 from importlib.metadata import version
 
 import numpy as np
 
-from stages.lib import params, weights
+from stages.lib import cuts, params, weights
 from stages.lib.errors import BackboneError
 from stages.lib.runtime import keras
 
@@ -14,7 +14,7 @@ LIBRARIES = ("tensorflow", "keras", "numpy")
 
 
 def build(backbone, side):
-    """Return the pooled application with its weights, all of it frozen.
+    """Return the pooled application with its weights.
 
     Args:
         backbone: `params.Backbone`.
@@ -33,13 +33,36 @@ def build(backbone, side):
                         None)
     if trained and deviation:
         _divide_again(model, deviation)
-    return freeze(_with_stock_layers(model))
+    return _with_stock_layers(model)
+
+
+def frozen(model, cut):
+    """Return the part of `model` up to the layer `cut`, frozen.
+
+    Args:
+        model: what `build` returned.
+        cut: as `cuts.resolve` returns it.
+    """
+    if cut == cuts.TOP:
+        return freeze(model)
+    return freeze(keras.Model(model.input,
+                              model.get_layer(cut).get_output_at(0)))
+
+
+def tail(model, cut):
+    """Return the part of `model` behind the layer `cut`, trainable.
+
+    A keras.Model, maps float32 (n, h, w, c) -> float32 (n, d), that shares
+    its layers with `model`.
+    """
+    return keras.Model(model.get_layer(cut).get_output_at(0), model.output,
+                       name="tail")
 
 
 def features(model, application, pixels):
     """Return the symbolic features of `pixels`, RGB 0..255.
 
-    `model` is what `build` returned for `application`.  The application's
+    `model` is `application`, or a part of it.  The application's
     own scaling comes first, then its layers one by one, so that the whole
     becomes a flat model: `get_layer` finds every layer, and an `.h5` file
     holds no nested model.
@@ -50,6 +73,7 @@ def features(model, application, pixels):
 def extractor(model, application):
     """Return the keras.Model from pixels at the backbone's side to features.
 
+    `model` is what `frozen` returned for `application`.
     Input (n, side, side, 3), any numeric dtype, RGB 0..255; output float32.
     """
     pixels = keras.Input(model.input_shape[1:], name="pixels")
@@ -71,7 +95,7 @@ def freeze(model):
     return model
 
 
-def key(extractor, backbone, extract):
+def key(extractor, cut, backbone, extract):
     """Return all that the bytes of a row depend on, but its image.
 
     Args:
@@ -80,16 +104,22 @@ def key(extractor, backbone, extract):
         backbone: `params.Backbone`.
         extract: `params.Extract`.
     """
-    weights_digest = hashlib.sha256()
-    for weight in extractor.get_weights():
-        weights_digest.update(weight.tobytes())
     layers = hashlib.sha256(extractor.to_json().encode())
     return {"application": backbone.application, "options": backbone.options,
-            "pooling": backbone.pooling, "side": extractor.input_shape[1],
-            "weights": weights_digest.hexdigest(),
+            "pooling": backbone.pooling, "cut": cut,
+            "side": extractor.input_shape[1],
+            "weights": digest(extractor),
             "layers": layers.hexdigest(),
             "dtype": extract.dtype, "engine": extract.engine,
             **{name: version(name) for name in LIBRARIES}}
+
+
+def digest(model):
+    """Return the SHA-256 of all weights of `model`, in hexadecimal."""
+    found = hashlib.sha256()
+    for weight in model.get_weights():
+        found.update(weight.tobytes())
+    return found.hexdigest()
 
 
 def _module(application):

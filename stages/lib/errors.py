@@ -18,6 +18,10 @@ class BackboneError(PipelineError):
     """The application cannot be built with these options or this side."""
 
 
+class CutError(BackboneError):
+    """The backbone cannot be divided there."""
+
+
 class WeightsError(PipelineError):
     """The backbone's weights cannot be had, or fit another backbone."""
 

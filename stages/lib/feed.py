@@ -7,7 +7,7 @@ import numpy as np
 from stages.lib.runtime import tf
 
 
-def feed(views, labels, size, seed):
+def feed(views, labels, size, seed, first=0):
     """Return an endless tf.data.Dataset of batches; see `steps`.
 
     Every epoch shows each image once, in an order of its own and as a view
@@ -16,13 +16,14 @@ def feed(views, labels, size, seed):
     Args:
         views: arrays (n, …), the same images row by row; they may be
             memory-mapped.
-        labels: integer (n,).
+        labels: (n, …).
         size: images a batch; the last of an epoch may have fewer.
         seed: 0 or more.
+        first: the epoch to begin with, from 0.
     """
     def draw():
         """Yield batch after batch."""
-        for epoch in itertools.count():
+        for epoch in itertools.count(first):
             random = np.random.default_rng([seed, epoch])
             order = random.permutation(len(labels))
             drawn = random.integers(len(views), size=len(labels))
@@ -34,10 +35,22 @@ def feed(views, labels, size, seed):
                     x[of_view] = view[rows[of_view]]
                 yield x, labels[rows]
 
-    shape = (None, *views[0].shape[1:])
+    return _dataset(draw, views[0], labels)
+
+
+def once(x, labels, size):
+    """Return a tf.data.Dataset of all rows, `size` at a time, in order."""
+    return _dataset(lambda: ((x[k:k + size].astype(np.float32),
+                              labels[k:k + size])
+                             for k in range(0, len(x), size)), x, labels)
+
+
+def _dataset(draw, x, labels):
+    """Return the batches that `draw()` yields, drawn ahead of their use."""
     return tf.data.Dataset.from_generator(draw, output_signature=(
-        tf.TensorSpec(shape, tf.float32),
-        tf.TensorSpec((None,), labels.dtype))).prefetch(tf.data.AUTOTUNE)
+        tf.TensorSpec((None, *x.shape[1:]), tf.float32),
+        tf.TensorSpec((None, *labels.shape[1:]), labels.dtype))
+        ).prefetch(tf.data.AUTOTUNE)
 
 
 def steps(labels, size):

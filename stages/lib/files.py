@@ -201,3 +201,14 @@ def damaged(path, why):
     why = getattr(why, "strerror", None) or why
     return ArtefactError(f"{path}: cannot be used ({why}); delete it and run "
                          "`dvc repro`")
+
+
+def amount(size):
+    """Return a number of bytes for people, in powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            break
+        size /= 1000
+    else:
+        unit = "TB"
+    return f"{size:.3g} {unit}"

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The head: normalised features in, one output per class."""
+import numpy as np
 from scipy.special import softmax
 from sklearn.preprocessing import StandardScaler
 
@@ -8,6 +9,8 @@ from stages.lib.runtime import keras
 
 FLOOR = 1e-3   # least standard deviation: see `normalization`
 ROWS = 4096    # read at a time
+BATCH = 256    # of predictions
+NAME = "head_"    # begins the name of each of its layers
 
 
 def build(train, x, classes):
@@ -56,38 +59,40 @@ def gives_logits(model):
     return model.layers[-1].activation is keras.activations.linear
 
 
-def loss(model, one_hot):
+def loss(model, smoothing=0.0):
     """Return the cross-entropy that fits the last layer of `model`.
 
     Args:
-        model: a head, or a model that ends with one.
-        one_hot: labels are (n, classes) rather than (n,).
+        model: a head, or a model that ends with one; its labels are one-hot.
+        smoothing: share of a label that is spread over all classes.
     """
-    kind = (keras.losses.CategoricalCrossentropy if one_hot
-            else keras.losses.SparseCategoricalCrossentropy)
-    return kind(from_logits=gives_logits(model))
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=gives_logits(model), label_smoothing=smoothing)
 
 
-def optimizer(train, steps=None):
-    """Return the optimizer, with cosine decay over `steps` if demanded."""
-    rate = train.learning_rate
-    if steps and train.decay == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    return params.optimizers()[train.optimizer](learning_rate=rate)
+def optimizer(name, rate):
+    """Return the optimizer `name` at `rate`, a number or a schedule."""
+    return params.optimizers()[name](learning_rate=rate)
 
 
 def probabilities(model, x):
-    """Return what the head `model` says of the features `x`.
+    """Return what the head `model`, with its tail if any, says of `x`.
 
     Args:
-        model: a head, with softmax or logits.
-        x: float (n, d).
+        model: with softmax or logits.
+        x: features, float (n, …), read part by part.
 
     Returns:
         float64 (n, classes), rows that sum to 1.
     """
-    return normalised(model, model.predict(x.astype("float32"),
-                                           batch_size=1024, verbose=0))
+    return normalised(model, outputs(model, x))
+
+
+def outputs(model, x):
+    """Return the output of `model` for each row of `x`, float32 (n, …)."""
+    return np.concatenate([
+        model.predict_on_batch(x[k:k + BATCH].astype("float32"))
+        for k in range(0, len(x), BATCH)])
 
 
 def normalised(model, output):

@@ -62,6 +62,7 @@ class Backbone(Group):
     options: Dict[str, Union[bool, int, float, str]]
     weights: Path
     pooling: Literal["avg", "max"]
+    cut: Union[int, str]
 
     @field_validator("application")
     @classmethod
@@ -115,12 +116,25 @@ class Train(Group):
     batch_size: Count
     epochs: Count
     seed: Seed
+    patience: Count
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["none", "balanced"]
 
     @field_validator("optimizer")
     @classmethod
     def known(cls, name):
         """Refuse names that Keras' optimizers do not have."""
         return _one_of(name, optimizers())
+
+
+class Tail(Group):
+    """The training of what lies behind the cut."""
+
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    warm_up: Annotated[float, Field(ge=0, lt=1)]
+    batch_size: Count
+    epochs: Annotated[int, Field(ge=0)]
+    batch_norm: Literal["train", "inference"]
 
 
 class Evaluate(Group):
@@ -137,6 +151,7 @@ class Params(Group):
     backbone: Backbone
     extract: Extract
     train: Train
+    tail: Tail
     evaluate: Evaluate
 
 

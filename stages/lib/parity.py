@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from stages.lib import files, head, manifest
+from stages.lib import backbone, cuts, files, head, manifest
 from stages.lib.errors import ParityError
 from stages.lib.runtime import keras, load_model
 from stages.lib.stage import run
@@ -64,20 +64,27 @@ def without_warnings():
         logger.removeFilter(refuse)
 
 
-def compare(model, top, images, features):
+def feature_tensor(model, cut):
+    """Return the tensor of the fused `model` that is cached."""
+    if cut == cuts.TOP:
+        return model.get_layer("head_normalization").input
+    return model.get_layer(cut).output
+
+
+def compare(model, cached, top, images, features):
     """Return differences per row and what both say.
 
     Args:
         model: fused model, compiled.
-        top: head.
+        cached: `feature_tensor` of it.
+        top: what was trained.
         images, features: as `sample` returns them.
 
     Returns:
         Greatest absolute difference of features (k,), of probabilities (k,),
         and whether both name the same class (k,).
     """
-    layer = model.get_layer("head_normalization")
-    both = keras.Model(model.input, [layer.input, model.output])
+    both = keras.Model(model.input, [cached, model.output])
     computed, output = both.predict(images.astype("float32"), batch_size=64,
                                     verbose=0)
     p = head.probabilities(top, features)
@@ -105,7 +112,8 @@ def judge(result, features, dtype):
 
 def main():
     """Compare, write results/parity.json, judge."""
-    dtype = manifest.read()["key"]["dtype"]
+    key = manifest.read()["key"]
+    dtype = key["dtype"]
     images, features, names = sample()
     with without_warnings():
         try:
@@ -113,8 +121,12 @@ def main():
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ParityError(f"it cannot be reloaded ({reason})") from error
+    cached = feature_tensor(model, key["cut"])
+    if backbone.digest(keras.Model(model.input, cached)) != key["weights"]:
+        raise ParityError("the frozen part does not hold the weights from "
+                          "which the features were computed")
     of_features, of_probabilities, same = compare(
-        model, load_model("models/head.h5"), images, features)
+        model, cached, load_model("models/head.h5"), images, features)
     result = {
         "images": len(images),
         "feature_difference": float(of_features.max()),

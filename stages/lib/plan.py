@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 from dvc.repo import Repo
 
+from stages.lib import files
 from stages.lib.cache import CHUNK
 from stages.lib.errors import PlanError
 
-SMALLER = ("lower resize.side or the number of extract.views, set "
-           "extract.dtype to float16, or make room")
+SMALLER = ("lower resize.side or the number of extract.views, take a later "
+           "backbone.cut, set extract.dtype to float16, or make room")
 
 
 def why(cache):
@@ -25,7 +26,8 @@ def why(cache):
         return "first run"
     changed = [name for name in cache.key
                if cache.key[name] != cache.before.get(name)]
-    named = [name for name in changed if name != "layers"] or changed
+    implied = {"layers", "weights"} if "cut" in changed else {"layers"}
+    named = [name for name in changed if name not in implied] or changed
     if named:
         return f"{' and '.join(named)} changed"
     if cache.unfinished:
@@ -56,12 +58,13 @@ def plan(cache, compute, workers, read):
     copies = 1 if _dvc_links() else 2
     free = shutil.disk_usage("features").free
     print(f"extract: features {cache.shape} {cache.dtype}: writes "
-          f"{amount(need * copies)}, {amount(free)} are free", flush=True)
+          f"{files.amount(need * copies)}, {files.amount(free)} are free",
+          flush=True)
     if need * copies > free:
         raise PlanError(
-            f"features need {amount(need * copies)} of disk"
+            f"features need {files.amount(need * copies)} of disk"
             f"{', half of it in the cache of DVC' * (copies > 1)}, "
-            f"{amount(free)} are free: {SMALLER}")
+            f"{files.amount(free)} are free: {SMALLER}")
     _memory(cache)
     if new > workers * CHUNK:
         rate = _probe(compute, workers, read)
@@ -77,11 +80,12 @@ def _memory(cache):
     rows = sum(len(images) for name, images in cache.images.items()
                if name != "test")
     need, free = rows * cache.shape[0] * 4, psutil.virtual_memory().available
-    print(f"extract: training will hold {amount(need)} in memory, "
-          f"{amount(free)} are free")
+    print(f"extract: training will hold {files.amount(need)} in memory, "
+          f"{files.amount(free)} are free")
     if need > free:
-        raise PlanError(f"training needs {amount(need)} of memory, "
-                        f"{amount(free)} are free: name fewer extract.views")
+        raise PlanError(
+            f"training needs {files.amount(need)} of memory, "
+            f"{files.amount(free)} are free: name fewer extract.views")
 
 
 def _probe(compute, workers, read):
@@ -103,14 +107,3 @@ def _dvc_links():
         cache = os.path.dirname(cache)
     return (first in ("hardlink", "symlink")
             and os.stat(cache).st_dev == os.stat("features").st_dev)
-
-
-def amount(size):
-    """Return a number of bytes for people, in powers of 1,000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            break
-        size /= 1000
-    else:
-        unit = "TB"
-    return f"{size:.3g} {unit}"
