@@ -2,6 +2,7 @@
 # make test   set up, then the style checks and the whole suite
 # make setup  the environment alone, in .venv
 # make bench  set up, then the benchmarks: a table and build/bench.json
+# make sweep  every application through all parts: docs/applications.md
 # make cuts   where the backbone can be cut, with disk and work of each
 # make plan   what extract would compute, why, its disk, memory and time
 # make verify the cached features against their manifest; make repair mends
@@ -15,7 +16,7 @@ DEMO := -S data.source=data/raw/digits.yaml -S resize.side=64 \
   -S backbone.application=EfficientNetV2B0 -S '~backbone.options.alpha' \
   -S backbone.weights=models/weights/random.yaml -S evaluate.accuracy_floor=0.9
 
-.PHONY: setup demo test bench cuts plan verify repair lock
+.PHONY: setup demo test bench sweep cuts plan verify repair lock
 
 setup: .venv/complete
 
@@ -46,6 +47,9 @@ test: setup
 bench: setup
 	@.venv/bin/python -m pip install --quiet --no-deps -r benchmarks/requirements.lock
 	$(IN_ENVIRONMENT) python benchmarks/run.py
+
+sweep: setup
+	$(IN_ENVIRONMENT) python tests/sweep.py
 
 cuts: setup
 	@$(IN_ENVIRONMENT) python -m stages.lib.cut_table

@@ -48,8 +48,8 @@ def frozen(weights, side=160):
     """Return the frozen backbone at the defaults, with pixel scaling."""
     from stages.lib import backbone, params
     given = params.Backbone(application="MobileNet", options={"alpha": 0.75},
-                            weights=weights, pooling="avg")
-    model = backbone.build(given, side)
+                            weights=weights, pooling="avg", cut="top")
+    model = backbone.frozen(backbone.build(given, side), "top")
     return backbone.extractor(model, given.application)
 
 
@@ -170,6 +170,7 @@ def main(names):
         results[name] = BENCHMARKS[name](project, source, weights)
         print(f"\n{BENCHMARKS[name].__doc__.strip()}")
         show(results[name])
+        sys.stdout.flush()
     with open("build/bench.json", "w", encoding="utf-8") as file:
         json.dump(results, file, indent=2)
 

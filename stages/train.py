@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
 from stages.lib import backbone, cuts, files, head, manifest, params
-from stages.lib.errors import StorageError, TrainingError
+from stages.lib.errors import StorageError
 from stages.lib.feed import feed, steps
 from stages.lib.runtime import VERBOSE, keras, save_model, start, tf
 from stages.lib.stage import run
@@ -57,16 +57,9 @@ def fit(model, given, data, validation, options):
         epochs=given.epochs, validation_data=validation,
         validation_batch_size=VALIDATED, verbose=VERBOSE,
         **{**options, "callbacks": [best, *options["callbacks"]]}).history
-    demand_finite(history)
+    head.demand_finite(history)
     model.set_weights(best.best_weights)
     return history
-
-
-def demand_finite(history):
-    """Raise a TrainingError if a loss in `history` is not finite."""
-    if not np.isfinite([history["loss"], history["val_loss"]]).all():
-        raise TrainingError("the loss is not finite; lower the learning rate "
-                            "(train.learning_rate, tail.learning_rate)")
 
 
 def fit_all(given, names, data, validation, options):

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import sweep
 from conftest import ROOT
 
 from stages.lib import backbone, params, runtime
@@ -27,8 +28,9 @@ def ours(application, weights, side=SIDE):
     """Return the project's frozen features of `pixels`."""
     runtime.start(0)
     given = params.Backbone(application=application, options={},
-                            weights=str(weights), pooling="avg")
-    model = backbone.extractor(backbone.build(given, side), application)
+                            weights=str(weights), pooling="avg", cut="top")
+    model = backbone.extractor(backbone.frozen(backbone.build(
+        given, side), "top"), application)
     assert not model.trainable_weights
     x = rescale(pixels(), side)
     quiet = model(x, training=False).numpy()
@@ -116,3 +118,9 @@ def test_names_are_those_of_keras():
     assert {"MobileNet", "ResNet50", "Xception"} < set(params.applications())
     assert {"Adam", "SGD", "RMSprop"} < set(params.optimizers())
     assert "Optimizer" not in params.optimizers()
+
+
+@pytest.mark.parametrize("application", sweep.SMALLEST)
+def test_sweep(application, tmp_path):
+    """The smallest of each family, through all parts of the pipeline."""
+    sweep.check(application, str(tmp_path))

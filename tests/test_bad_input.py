@@ -222,8 +222,8 @@ def test_diverging_training(project, monkeypatch):
 
 @pytest.mark.parametrize("name, file", [
     ("prepare", "data/prepared/train_x.npy"),
-    ("extract", r"features/scratch/\w+/train_x.npy"), ("train", "models/head.h5"),
-    ("fuse", "models/candidate.h5")])
+    ("extract", r"features/scratch/\w+/train_x.npy"),
+    ("train", "models/head.h5"), ("fuse", "models/candidate.h5")])
 def test_disk_full(project, name, file):
     """A write that fails is one line; what was there before remains."""
     def limit():
@@ -240,7 +240,7 @@ def test_disk_full(project, name, file):
                           check=False)
     assert done.returncode == 1
     assert re.fullmatch(
-        rf"{name}: {file}: cannot be written \(File too large\); make room or "
-        "mend the permissions, then run again\n", done.stderr), done.stderr
+        rf"{name}: {file}: cannot be written \(File too large\); make room "
+        "or mend the permissions, then run again\n", done.stderr), done.stderr
     assert not project.run("find . -name '*.part'").stdout
     assert project.run("md5sum data/prepared/* features/*").stdout == before

@@ -127,7 +127,7 @@ def test_what_tflite_cannot_take():
     model = keras.Model(images, tf.linalg.svd(images, compute_uv=False))
     with pytest.raises(EngineError, match="extract.engine: TensorFlow Lite "
                        "cannot take .*set extract.engine to tensorflow"):
-        engine.load("tflite", model, "nowhere")
+        engine.load("tflite", model, None)
 
 
 def test_views(project, monkeypatch, capsys):

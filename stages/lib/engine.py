@@ -32,7 +32,8 @@ def load(name, model, folder):
     Args:
         name: a key of `BATCH`.
         model: `backbone.extractor`.
-        folder: where the converted graph is kept for the next run.
+        folder: where the converted graph is kept for the next run; None:
+            nowhere.
 
     Returns:
         A function of uint8 (k, side, side, 3), any k, that returns float32
@@ -45,7 +46,7 @@ def load(name, model, folder):
         return _padded(_tensorflow(model), BATCH[name]), 1
     workers = len(os.sched_getaffinity(0)) if hasattr(
         os, "sched_getaffinity") else os.cpu_count()
-    graph = _kept(folder) or _keep(_converted(model), folder)
+    graph = folder and _kept(folder) or _keep(_converted(model), folder)
     return _padded(_tflite(graph, workers), BATCH[name]), workers
 
 
@@ -149,7 +150,9 @@ def _kept(folder):
 
 
 def _keep(graph, folder):
-    """Write `graph` under its digest and return it."""
+    """Write `graph` under its digest, if anywhere, and return it."""
+    if folder is None:
+        return graph
     digest = hashlib.sha256(graph).hexdigest()
     with files.replacing(f"{folder}/{digest}.tflite") as file:
         file.write(graph)

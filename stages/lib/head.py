@@ -5,6 +5,7 @@ from scipy.special import softmax
 from sklearn.preprocessing import StandardScaler
 
 from stages.lib import params
+from stages.lib.errors import TrainingError
 from stages.lib.runtime import keras
 
 FLOOR = 1e-3   # least standard deviation: see `normalization`
@@ -68,6 +69,13 @@ def loss(model, smoothing=0.0):
     """
     return keras.losses.CategoricalCrossentropy(
         from_logits=gives_logits(model), label_smoothing=smoothing)
+
+
+def demand_finite(history):
+    """Raise a TrainingError if a loss in `history` is not finite."""
+    if not np.isfinite([history["loss"], history["val_loss"]]).all():
+        raise TrainingError("the loss is not finite; lower "
+                            "train.learning_rate, or tail.learning_rate")
 
 
 def optimizer(name, rate):

@@ -67,7 +67,7 @@ class Backbone(Group):
     @field_validator("application")
     @classmethod
     def known(cls, name):
-        """Refuse names that Keras Applications does not have."""
+        """Refuse names that neither Keras Applications nor we have."""
         return _one_of(name, applications())
 
     @model_validator(mode="after")
@@ -156,10 +156,14 @@ class Params(Group):
 
 
 def applications():
-    """Return name -> function of every class of Keras Applications."""
+    """Return name -> function of every class of Keras Applications, and ours.
+    """
+    from stages.lib.alexnet import AlexNet
     from stages.lib.runtime import keras
-    return {name: value for name, value in vars(keras.applications).items()
-            if name[0].isupper() and callable(value)}
+    from stages.lib.simple_cnn import SimpleCNN
+    return {**{name: value for name, value in vars(keras.applications).items()
+               if name[0].isupper() and callable(value)},
+            "AlexNet": AlexNet, "SimpleCNN": SimpleCNN}
 
 
 def optimizers():

@@ -49,6 +49,9 @@ def train(model, given, data, validation, options, progress):
         validation: one view and one-hot labels.
         options: for each `fit`.
         progress: `Progress`, which knows what was done before.
+
+    Raises:
+        TrainingError: the loss is not finite.
     """
     tail, epoch = given.tail, steps(data[1], given.tail.batch_size)
     for layer in model.layers:
@@ -71,6 +74,7 @@ def train(model, given, data, validation, options, progress):
             steps_per_epoch=epoch, initial_epoch=number, epochs=number + 1,
             validation_data=once(*validation, tail.batch_size),
             verbose=VERBOSE, **options).history
+        head.demand_finite(done)
         progress.note(model, {name: values[0]
                               for name, values in done.items()})
     model.set_weights(progress.best)

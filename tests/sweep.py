@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Take every application through the pipeline's parts, on random weights.
+
+Usage: tests/sweep.py [APPLICATION ...]
+
+Of each: build at its least side, cut in the middle, extract, train one step
+of tail and head, fuse, save, reload, compare.  What is done is kept in
+build/sweep.json, so that the sweep goes on where it stopped; at the end
+docs/applications.md is written.
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+DONE = os.path.join(ROOT, "build", "sweep.json")
+TABLE = os.path.join(ROOT, "docs", "applications.md")
+SIDES = (32, 48, 64, 71, 75, 96, 128, 224, 331)
+SMALLEST = ["Xception", "VGG16", "ResNet50", "ResNet50V2", "InceptionV3",
+            "InceptionResNetV2", "MobileNet", "MobileNetV2",
+            "MobileNetV3Small", "DenseNet121", "NASNetMobile",
+            "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny", "RegNetX002",
+            "RegNetY002", "ResNetRS50", "AlexNet", "SimpleCNN"]
+IMAGES = 6
+ABOUT = """# Every application
+
+Written by `make sweep`: each class that `backbone.application` takes, with
+random weights at the least of the sides {sides} that it accepts, cut at the
+valid cut in the middle, through TensorFlow Lite where it can take the frozen
+part. Differences are relative to the largest feature: of the engine to Keras,
+of the reloaded fused model to the cached features, and of its output to
+head(cached features), after one step of training.
+
+| application | side | cuts | cut | engine | engine - Keras | fused - cached | outputs | s |
+|---|---|---|---|---|---|---|---|---|
+"""    # noqa: E501: a table
+
+
+def lively(model):
+    """Draw kernels as He et al. (2015) do, so that features vary."""
+    random = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        weights = layer.get_weights() if not hasattr(layer, "layers") else []
+        if "Conv" in type(layer).__name__:
+            layer.set_weights([
+                random.normal(0, np.sqrt(2 / np.prod(
+                    w.shape[:2] if w.shape[-1] == 1 else w.shape[:3])),
+                    w.shape) if w.ndim == 4 else w for w in weights])
+        if type(layer).__name__ == "Normalization" and weights:
+            layer.finalize_state()
+
+
+def built(application):
+    """Return the application at its least side, and that side."""
+    from stages.lib import backbone, params
+    from stages.lib.errors import BackboneError
+    for side in SIDES:
+        given = params.Backbone(
+            application=application, options={}, pooling="avg", cut="top",
+            weights=os.path.join(ROOT, "models/weights/random.yaml"))
+        try:
+            return backbone.build(given, side), side
+        except BackboneError as error:
+            refused = error
+    raise refused
+
+
+def features(model):
+    """Return the engine that took `model`, and the function that computes."""
+    from stages.lib import engine
+    from stages.lib.errors import EngineError
+    try:
+        return "tflite", engine.load("tflite", model, None)[0]
+    except EngineError:
+        return "tensorflow", engine.load("tensorflow", model, None)[0]
+
+
+def relative(a, b):
+    """Return the greatest difference in units of the largest of `b`."""
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def check(application, folder):
+    """Return what came out for one application.
+
+    Raises:
+        AssertionError: a difference is too large, or features do not vary.
+    """
+    from stages import fuse
+    from stages.lib import backbone, cuts, head, params, parity, tail
+    from stages.lib.runtime import keras, load_model, save_model, start
+    begin = time.monotonic()
+    start(0)
+    base, side = built(application)
+    lively(base)
+    good = cuts.valid(base)
+    cut = good[len(good) // 2].name
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (IMAGES, side, side, 3), dtype="uint8")
+    part = backbone.frozen(base, cut)
+    extractor = backbone.extractor(part, application)
+    name, compute = features(extractor)
+    cached = compute(images)
+    expected = extractor.predict(images, verbose=0)
+    assert np.ptp(cached, axis=0).max() > 1e-6 * np.abs(cached).max()
+    given = params.Train(
+        hidden=[8], dropout=0.0, output="logits", optimizer="SGD",
+        learning_rate=1e-6, decay="none", batch_size=IMAGES, epochs=1, seed=0,
+        patience=1, label_smoothing=0.0, class_weights="none")
+    vectors = head.outputs(backbone.tail(base, cut), cached)
+    model = tail.join(base, cut, head.build(given, vectors, 3))
+    model.compile("sgd", head.loss(model))
+    model.optimizer.learning_rate = 1e-6
+    model.train_on_batch(cached, np.eye(3)[np.arange(IMAGES) % 3])
+    fused = fuse.fuse(base, application, model, (side, side, 3))
+    path = os.path.join(folder, f"{application}.h5")
+    save_model(fused, path)
+    reloaded = load_model(path)
+    os.unlink(path)
+    both = keras.Model(reloaded.input, [
+        parity.feature_tensor(reloaded, cut), reloaded.output])
+    again, output = both.predict(images.astype("float32"), verbose=0)
+    of_head = head.outputs(model, cached)
+    result = {"side": side, "cuts": len(good), "cut": cut, "engine": name,
+              "engine_difference": relative(cached, expected),
+              "fused_difference": relative(again, cached),
+              "output_difference": relative(output, of_head),
+              "seconds": time.monotonic() - begin}
+    assert result["engine_difference"] <= 1e-5, result
+    assert result["fused_difference"] <= 1e-5, result
+    assert result["output_difference"] <= 1e-4, result
+    return result
+
+
+def write_table(done):
+    """Write docs/applications.md."""
+    rows = [f"| {name} | {r['side']} | {r['cuts']} | `{r['cut']}` | "
+            f"{r['engine']} | {r['engine_difference']:.1e} | "
+            f"{r['fused_difference']:.1e} | {r['output_difference']:.1e} | "
+            f"{r['seconds']:.0f} |" if "side" in r else
+            f"| {name} | FAILED: {r['error']} | | | | | | | |"
+            for name, r in sorted(done.items())]
+    with open(TABLE, "w", encoding="utf-8") as file:
+        file.write(ABOUT.format(sides=", ".join(map(str, SIDES)))
+                   + "\n".join(rows) + "\n")
+
+
+def main(names):
+    """Check `names`, or all that are not done, each in its own process."""
+    from stages.lib import params
+    os.makedirs(os.path.dirname(DONE), exist_ok=True)
+    if len(names) == 1:
+        print(json.dumps(check(names[0], os.path.dirname(DONE))))
+        return
+    done = {}
+    if os.path.exists(DONE):
+        with open(DONE, encoding="utf-8") as file:
+            done = json.load(file)
+    for name in names or sorted(params.applications()):
+        if "side" in done.get(name, ()):
+            continue
+        run = subprocess.run([sys.executable, __file__, name], cwd=ROOT,
+                             text=True, capture_output=True, check=False)
+        try:
+            done[name] = json.loads(run.stdout.splitlines()[-1])
+        except (IndexError, ValueError):
+            done[name] = {"error": " ".join(run.stderr.splitlines()[-1:])}
+        print(name, json.dumps(done[name]), flush=True)
+        with open(DONE, "w", encoding="utf-8") as file:
+            json.dump(done, file, indent=1)
+    write_table(done)
+    failed = [name for name, result in done.items() if "side" not in result]
+    if failed:
+        sys.exit(f"sweep: failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Cuts, the training of the tail, and what is fused back."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import environment, stage
+
+from stages.lib import backbone, cuts, params
+from stages.lib.errors import CutError, WeightsError
+from stages.lib.runtime import keras, load_model, start
+
+CUT = "conv_pw_5_relu"
+SETTINGS = {"backbone__cut": CUT, "extract__dtype": "float16",
+            "extract__views": ["identity", "hflip"], "tail__epochs": 2,
+            "tail__learning_rate": 1e-5, "train__epochs": 3,
+            "train__label_smoothing": 0.1}
+
+
+def run(project, monkeypatch, *names):
+    """Run stages in this process; each must succeed."""
+    for name in names:
+        assert stage(project, monkeypatch, name) is None, name
+
+
+def weights(path):
+    """Return layer -> its weights in the Keras file at `path`."""
+    return {layer.name: layer.get_weights() for layer in load_model(
+        path).layers}
+
+
+def test_tail_is_trained_and_fused(project, finished, monkeypatch):
+    """The frozen part keeps its weights to the bit, the tail learns."""
+    project.set(**SETTINGS)
+    run(project, monkeypatch, "extract", "train", "fuse", "evaluate")
+    maps = np.load(project.file("features/train_x.npy"))
+    assert (maps.shape, maps.dtype) == ((180, 4, 4, 64), "float16")
+    history = np.genfromtxt(project.file("results/history.csv"), names=True,
+                            delimiter=",", dtype=None, encoding="utf-8")
+    assert list(history["part"]) == ["head"] * 3 + ["tail"] * 2
+    assert history["loss"][-1] < history["loss"][0]
+    before = weights(finished.file("cifar10.h5"))
+    after = weights(project.file("cifar10.h5"))
+    names = [name for name in before if not name.startswith("head")]
+    assert [name for name in after if not name.startswith("head")] == names
+    for name in names[:names.index(CUT) + 1]:
+        for old, new in zip(before[name], after[name]):
+            assert np.array_equal(old, new), name
+    best = history["val_accuracy"].argmax()
+    changed = any((old != new).any() for name in names[names.index(CUT):]
+                  for old, new in zip(before[name], after[name]))
+    assert changed == (best >= 3)    # the best epoch may be the head's
+
+
+def test_killed_training_goes_on(project, monkeypatch):
+    """`kill -9` after an epoch of the tail: it goes on, to the same bytes."""
+    project.set(**{**SETTINGS, "tail__epochs": 4})
+    run(project, monkeypatch, "extract", "train")
+    with open(project.file("models/head.h5"), "rb") as file:
+        expected = file.read()
+    progress = project.file("models/scratch/progress.npz")
+    os.unlink(progress)
+    os.unlink(project.file("models/head.h5"))
+    command = [sys.executable, "-m", "stages.train"]
+    killed = subprocess.Popen(command, cwd=project.path, env=environment())
+    while not os.path.exists(progress):
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not os.path.exists(project.file("models/head.h5"))
+    done = subprocess.run(command, cwd=project.path, env=environment(),
+                          text=True, stdout=subprocess.PIPE, check=True)
+    assert re.search(r"train: goes on after epoch [1-3] of the tail",
+                     done.stdout), done.stdout
+    with open(project.file("models/head.h5"), "rb") as file:
+        assert file.read() == expected
+
+
+@pytest.mark.parametrize("values", [
+    {"train__class_weights": "balanced", "train__hidden": [64, 32, 16]},
+    {"train__label_smoothing": 0.2, "train__output": "logits"},
+    {"train__optimizer": "RMSprop", "train__patience": 1,
+     "train__epochs": 40}])
+def test_heads(project, monkeypatch, values):
+    """Depth, smoothing, weights of classes, logits, any optimizer."""
+    y = np.load(project.file("data/prepared/train_y.npy"))
+    os.unlink(project.file("data/prepared/train_y.npy"))
+    np.save(project.file("data/prepared/train_y.npy"), np.minimum(y, 9))
+    project.set(**values)
+    run(project, monkeypatch, "train", "fuse", "evaluate")
+    with open(project.file("results/history.csv"), encoding="utf-8") as file:
+        epochs = len(file.readlines()) - 1
+    assert epochs == 15 if "train__patience" not in values else epochs < 40
+    dense = [layer for layer in load_model(project.file("models/head.h5"))
+             .layers if isinstance(layer, keras.layers.Dense)]
+    assert len(dense) == len(values.get("train__hidden", [32])) + 1
+
+
+def model():
+    """Return a small backbone with branches."""
+    start(0)
+    return backbone.build(params.Backbone(
+        application="MobileNetV2", options={"alpha": 0.35}, pooling="avg",
+        cut="top", weights=os.path.join(
+            os.path.dirname(params.__file__), "../../models/weights/"
+            "random.yaml")), 32)
+
+
+def test_valid_cuts_are_those_that_keras_can_divide():
+    """A layer is a cut if and only if Keras finds the output from it."""
+    whole = model()
+    good = [layer.name for layer in cuts.valid(whole)]
+    for layer in whole.layers[1::4]:
+        try:
+            keras.Model(layer.output, whole.output)
+            divides = True
+        except ValueError:
+            divides = False
+        assert (layer.name in good) == divides, layer.name
+
+
+def test_cut_by_name_index_and_count():
+    """All three name the same layer; others get the nearest cuts."""
+    whole = model()
+    names = [layer.name for layer in whole.layers]
+    index = names.index("block_2_add")
+    assert cuts.resolve(whole, "top") == "top"
+    assert cuts.resolve(whole, len(names) - 1) == "top"
+    for cut in ("block_2_add", index, f"first {index + 1}"):
+        assert cuts.resolve(whole, cut) == "block_2_add"
+    with pytest.raises(CutError, match=r"block_2_expand \(block_2_expand\) is "
+                       "no cut: more than one tensor .* nearest are "
+                       "block_1_project_BN and block_2_add"):
+        cuts.resolve(whole, "block_2_expand")
+    with pytest.raises(CutError, match="unknown layer 'nowhere'; write top, "):
+        cuts.resolve(whole, "nowhere")
+    with pytest.raises(CutError, match=r"9999 \(no layer\) is no cut"):
+        cuts.resolve(whole, 9999)
+
+
+def test_cut_table(project):
+    """The table's bytes are those of the arrays that extract writes."""
+    done = project.run("python -m stages.lib.cut_table")
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"{CUT} +4x4x64 +4.1 kB +1.23 MB", done.stdout)
+
+
+def alexnet_state(random):
+    """Return a state dict in torchvision's names and shapes."""
+    state = {}
+    for number, shape in [(0, (64, 3, 11, 11)), (3, (192, 64, 5, 5)),
+                          (6, (384, 192, 3, 3)), (8, (256, 384, 3, 3)),
+                          (10, (256, 256, 3, 3))]:
+        scale = np.sqrt(2 / np.prod(shape[1:]))
+        state[f"features.{number}.weight"] = random.normal(
+            0, scale, shape).astype("float32")
+        state[f"features.{number}.bias"] = random.normal(
+            0, 0.1, shape[0]).astype("float32")
+    state["classifier.6.bias"] = np.zeros(1000, "float32")    # not taken
+    return state
+
+
+def alexnet(state, image):
+    """Return AlexNet's pooled features of one image (h, w, 3), in float64.
+
+    Written from the definition of a convolution, with NumPy alone.
+    """
+    def windows(x, kernel, step):
+        """Return the views (h, w, c, kernel, kernel)."""
+        return np.lib.stride_tricks.sliding_window_view(
+            x, (kernel, kernel), (0, 1))[::step, ::step]
+
+    x = (image / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    for number, step, padding in [(0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1),
+                                  (10, 1, 1)]:
+        kernel = state[f"features.{number}.weight"].astype("float64")
+        x = np.pad(x, [(padding, padding)] * 2 + [(0, 0)])
+        x = np.einsum("hwckl,ockl->hwo", windows(x, kernel.shape[2], step),
+                      kernel, optimize=True)
+        x = np.maximum(x + state[f"features.{number}.bias"], 0)
+        if number in (0, 3, 10):
+            x = windows(x, 3, 2).max(axis=(3, 4))
+    return x.mean(axis=(0, 1))
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+def test_alexnet(tmp_path, kind):
+    """Weights by torchvision's names give torchvision's network."""
+    random = np.random.default_rng(0)
+    state = alexnet_state(random)
+    source = str(tmp_path / f"state.{kind}")
+    if kind == "npz":
+        np.savez(source, **state)
+    else:
+        from safetensors.numpy import save_file
+        save_file(state, source)
+    target = str(tmp_path / "alexnet.h5")
+    root = os.path.dirname(os.path.dirname(os.path.dirname(params.__file__)))
+    subprocess.run([sys.executable, "-m", "stages.lib.alexnet", source,
+                    target], cwd=root, check=True)
+    start(0)
+    given = params.Backbone(application="AlexNet", options={}, cut="top",
+                            pooling="avg", weights=target)
+    extractor = backbone.extractor(backbone.build(given, 96), "AlexNet")
+    image = random.integers(0, 256, (96, 96, 3)).astype("float32")
+    found = extractor.predict(image[None], verbose=0)[0]
+    expected = alexnet(state, image)
+    assert np.abs(found - expected).max() <= 1e-5 * expected.max()
+
+
+def test_alexnet_refuses_other_states(tmp_path):
+    """What is missing, or of another shape, is named."""
+    from stages.lib.alexnet import convert
+    state = alexnet_state(np.random.default_rng(0))
+    with pytest.raises(WeightsError, match="features.8.bias is not in"):
+        convert({name: value for name, value in state.items()
+                 if name != "features.8.bias"}, str(tmp_path / "a.h5"))
+    state["features.0.weight"] = state["features.0.weight"][:, :1]
+    with pytest.raises(WeightsError, match=r"features.0.weight: shape \(11, "
+                       r"11, 1, 64\), AlexNet's is \(11, 11, 3, 64\)"):
+        convert(state, str(tmp_path / "a.h5"))
+    assert not os.listdir(tmp_path)
