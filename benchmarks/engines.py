@@ -43,7 +43,7 @@ def ours(model, images):
     from concurrent.futures import ThreadPoolExecutor
 
     from stages.lib import engine
-    from stages.lib.cache import CHUNK
+    from stages.lib.fill import CHUNK
     compute, workers = engine.load("tflite", model, "build/bench-graph")
 
     def go():

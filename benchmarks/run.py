@@ -6,7 +6,7 @@ Usage: benchmarks/run.py [NAME ...]
 Runs on real CIFAR-10 at the defaults (see tests/real_data.py), all in one
 run, because machines differ and drift; medians of three runs.  Prints a
 table and writes build/bench.json.  NAME picks some of: rest, rate, idle,
-extraction.
+extraction, tail.
 """
 import json
 import os
@@ -21,6 +21,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 import engines  # noqa: E402
 import real_data  # noqa: E402
 import stage  # noqa: E402
+import tails  # noqa: E402
 from conftest import environment  # noqa: E402
 
 IMAGES = 2048        # measured, then scaled to the data set
@@ -143,8 +144,22 @@ def extraction(_project, source, weights):
     return {"engines": table, "stage": stage.measure(source, weights, own)}
 
 
+def tail(project, source, weights):
+    """An epoch on cached maps, against the frozen part in the loop."""
+    import numpy as np
+    from stages.lib import params
+    from stages.lib.pixels import rescale
+    with np.load(source) as data:
+        images = rescale(data["x_train"][:IMAGES], 160).numpy()
+        labels = data["y_train"][:IMAGES].ravel()
+    os.chdir(project.path)
+    given = params.read()
+    os.chdir(ROOT)
+    return tails.measure(given, images.astype("uint8"), labels)
+
+
 BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle,
-              "extraction": extraction}
+              "extraction": extraction, "tail": tail}
 
 
 def show(values, indent=2):

@@ -16,9 +16,11 @@ Out: features/{split}_x.npy      float32 or float16, (n, d) or (n, h, w, c)
 import shutil
 import sys
 
-from stages.lib import backbone, cuts, engine, files, manifest, params, views
+from stages.lib import (arrays, backbone, cuts, engine, files, manifest,
+                        params, views)
 from stages.lib.batches import progress
 from stages.lib.cache import Cache
+from stages.lib.fill import fill, publish
 from stages.lib.plan import plan
 from stages.lib.runtime import start
 from stages.lib.stage import run
@@ -37,7 +39,7 @@ def images(wanted):
     """
     def of(split, view):
         """Return one array's images."""
-        pixels = files.open_array(f"data/resized/{split}_x.npy", ndim=4)
+        pixels = arrays.open_array(f"data/resized/{split}_x.npy", ndim=4)
         return lambda rows: views.apply(view, pixels[rows]), len(pixels)
 
     return {**{split: of(split, views.IDENTITY) for split in files.SPLITS},
@@ -45,13 +47,13 @@ def images(wanted):
                if view != views.IDENTITY}}
 
 
-def publish(cache, class_names):
+def finish(cache, class_names):
     """Let the cache appear under features/, the manifest last."""
     shutil.rmtree(VIEWS, ignore_errors=True)
     files.write_text(f"{VIEWS}/README.txt", ABOUT)
-    sha256 = cache.publish()
+    sha256 = publish(cache)
     manifest.write(cache.key, class_names, {
-        path: {"rows": len(files.open_array(path)), "sha256": digest}
+        path: {"rows": len(arrays.open_array(path)), "sha256": digest}
         for path, digest in sha256.items()})
 
 
@@ -73,8 +75,8 @@ def main():
     if "--plan" in sys.argv:
         return
     with progress("extract", sum(map(len, cache.new.values()))) as bar:
-        cache.fill(compute, workers, bar)
-    publish(cache, names)
+        fill(cache, compute, workers, bar)
+    finish(cache, names)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 
-from stages.lib import backbone, cuts, files, head, manifest, params
+from stages.lib import arrays, backbone, cuts, files, head, manifest, params
 from stages.lib.errors import ParityError
 from stages.lib.pixels import rescale_layer
 from stages.lib.runtime import keras, load_model, save_model, start
@@ -72,7 +72,7 @@ def main():
     made = manifest.read(backbone.key(extractor, cut, given.backbone,
                                       given.extract))
     top = load_model("models/head.h5")
-    images = files.open_array("data/prepared/train_x.npy", ndim=4)
+    images = arrays.open_array("data/prepared/train_x.npy", ndim=4)
     model = fuse(base, given.backbone.application, top, images.shape[1:])
     model.compile(head.optimizer(given.train.optimizer,
                                  given.train.learning_rate),

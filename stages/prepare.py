@@ -9,7 +9,7 @@ Out: data/prepared/{train,validation,test}_x.npy  uint8 (n, h, w, 3), 0..255
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from stages.lib import files, params, source
+from stages.lib import arrays, files, params, source
 from stages.lib.errors import SourceError
 from stages.lib.stage import run
 
@@ -48,8 +48,8 @@ def main():
             ("validation", data.x_train[validation],
              data.y_train[validation]),
             ("test", data.x_test, data.y_test)]:
-        files.write_array(f"data/prepared/{split}_x.npy", x)
-        files.write_array(f"data/prepared/{split}_y.npy", y)
+        arrays.write_array(f"data/prepared/{split}_x.npy", x)
+        arrays.write_array(f"data/prepared/{split}_y.npy", y)
         print(f"prepare: {split}: {len(x):,} images, {x.shape[1:]}")
     files.write_json("data/prepared/dataset.json",
                      {"class_names": data.class_names})

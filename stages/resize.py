@@ -4,7 +4,7 @@
 In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
-from stages.lib import files, params
+from stages.lib import arrays, files, params
 from stages.lib.batches import batches, progress
 from stages.lib.pixels import rescale
 from stages.lib.runtime import tf
@@ -25,10 +25,10 @@ def main():
     """Write every split at the backbone's side."""
     side = params.read().resize.side
     for split in files.SPLITS:
-        images = files.open_array(f"data/prepared/{split}_x.npy", ndim=4)
+        images = arrays.open_array(f"data/prepared/{split}_x.npy", ndim=4)
         shape = (len(images), side, side, 3)
-        with files.array_writer(f"data/resized/{split}_x.npy", "uint8",
-                                shape) as out, \
+        with arrays.array_writer(f"data/resized/{split}_x.npy", "uint8",
+                                 shape) as out, \
                 progress(f"resize {split}", len(images)) as bar:
             for batch in resize(images, side):
                 out.append(batch)

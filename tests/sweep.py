@@ -150,18 +150,18 @@ def write_table(done):
                    + "\n".join(rows) + "\n")
 
 
-def main(names):
-    """Check `names`, or all that are not done, each in its own process."""
-    from stages.lib import params
+def main(given):
+    """Check `given`, or all that are not done, each in its own process."""
+    from stages.lib import names
     os.makedirs(os.path.dirname(DONE), exist_ok=True)
-    if len(names) == 1:
-        print(json.dumps(check(names[0], os.path.dirname(DONE))))
+    if len(given) == 1:
+        print(json.dumps(check(given[0], os.path.dirname(DONE))))
         return
     done = {}
     if os.path.exists(DONE):
         with open(DONE, encoding="utf-8") as file:
             done = json.load(file)
-    for name in names or sorted(params.applications()):
+    for name in given or sorted(names.applications()):
         if "side" in done.get(name, ()):
             continue
         run = subprocess.run([sys.executable, __file__, name], cwd=ROOT,

@@ -8,7 +8,7 @@ import pytest
 import sweep
 from conftest import ROOT
 
-from stages.lib import backbone, params, runtime
+from stages.lib import backbone, names, params, runtime
 from stages.lib.pixels import rescale
 from stages.lib.runtime import keras
 
@@ -114,10 +114,10 @@ def test_convnext_reloads(tmp_path):
 
 def test_names_are_those_of_keras():
     """Applications and optimizers are found, aliases and bases are not."""
-    assert len(params.applications()) >= 70
-    assert {"MobileNet", "ResNet50", "Xception"} < set(params.applications())
-    assert {"Adam", "SGD", "RMSprop"} < set(params.optimizers())
-    assert "Optimizer" not in params.optimizers()
+    assert len(names.applications()) >= 70
+    assert {"MobileNet", "ResNet50", "Xception"} < set(names.applications())
+    assert {"Adam", "SGD", "RMSprop"} < set(names.optimizers())
+    assert "Optimizer" not in names.optimizers()
 
 
 @pytest.mark.parametrize("application", sweep.SMALLEST)

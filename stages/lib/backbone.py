@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from stages.lib import cuts, params, weights
+from stages.lib import cuts, names, weights
 from stages.lib.errors import BackboneError
 from stages.lib.runtime import keras
 
@@ -124,12 +124,12 @@ def digest(model):
 
 def _module(application):
     """Return the module of Keras that defines an application."""
-    return sys.modules[params.applications()[application].__module__]
+    return sys.modules[names.applications()[application].__module__]
 
 
 def _initial(backbone, side):
     """Return the application with initial weights at `side` pixels."""
-    function = params.applications()[backbone.application]
+    function = names.applications()[backbone.application]
     try:
         return function(
             include_top=False, weights=None, pooling=backbone.pooling,

@@ -8,7 +8,7 @@ is left to training.
 """
 import numpy as np
 
-from stages.lib import backbone, cuts, files, params
+from stages.lib import arrays, backbone, cuts, files, params
 from stages.lib.runtime import keras, start
 from stages.lib.stage import run
 
@@ -34,7 +34,7 @@ def main():
     given = params.read()
     start(seed=0)
     model = backbone.build(given.backbone, given.resize.side)
-    count = {split: len(files.open_array(f"data/prepared/{split}_y.npy"))
+    count = {split: len(arrays.open_array(f"data/prepared/{split}_y.npy"))
              for split in files.SPLITS}
     rows = sum(count.values()) + count["train"] * (
         len(given.extract.views) - 1)

@@ -8,8 +8,6 @@ import json
 import os
 import shutil
 
-import numpy as np
-
 from stages.lib.errors import ArtefactError, StorageError
 
 SPLITS = ("train", "validation", "test")
@@ -102,49 +100,6 @@ def digest(path, name):
     return found.hexdigest()
 
 
-@contextlib.contextmanager
-def array_writer(path, dtype, shape):
-    """Yield an `ArrayWriter` of an `.npy` file of `dtype` and `shape`.
-
-    Raises:
-        StorageError: as `replacing`.
-        ValueError: the rows appended are not those that `shape` announces.
-    """
-    with replacing(path) as file:
-        writer = ArrayWriter(file, np.dtype(dtype), shape)
-        yield writer
-        if writer.rows != shape[0]:
-            raise ValueError(f"{path}: {writer.rows} rows appended, "
-                             f"{shape[0]} announced")
-
-
-class ArrayWriter:
-    """Appends rows to an `.npy` file."""
-
-    def __init__(self, file, dtype, shape):
-        """Write the header of an array of `dtype` and `shape` to `file`."""
-        self.rows = 0
-        self._file, self._dtype, self._row = file, dtype, shape[1:]
-        np.lib.format.write_array_header_1_0(file, {
-            "descr": np.lib.format.dtype_to_descr(dtype),
-            "fortran_order": False, "shape": tuple(shape)})
-
-    def append(self, rows):
-        """Append `rows`, an array of shape (k, *row)."""
-        rows = np.ascontiguousarray(rows, dtype=self._dtype)
-        if rows.shape[1:] != self._row:
-            raise ValueError(f"rows of shape {rows.shape[1:]} in an array "
-                             f"of rows of shape {self._row}")
-        self.rows += len(rows)
-        self._file.write(rows.data)
-
-
-def write_array(path, array):
-    """Write `array` as `.npy`."""
-    with array_writer(path, array.dtype, array.shape) as out:
-        out.append(array)
-
-
 def write_text(path, text):
     """Write `text` as UTF-8."""
     with replacing(path) as file:
@@ -174,26 +129,6 @@ def read_json(path):
             return json.load(file)
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
-
-
-def open_array(path, ndim=None):
-    """Return the array in an `.npy` file of this pipeline, memory-mapped.
-
-    Raises:
-        ArtefactError: missing, damaged, of another number of dimensions, or
-            the file's length is not what its header says.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        length = os.path.getsize(path)
-    except (OSError, EOFError, ValueError) as error:
-        raise damaged(path, error) from error
-    if length != array.offset + array.nbytes:
-        raise damaged(path, f"{length} bytes, its header promises "
-                      f"{array.offset + array.nbytes}")
-    if ndim and array.ndim != ndim:
-        raise damaged(path, f"shape {array.shape}, not {ndim} dimensions")
-    return array
 
 
 def damaged(path, why):

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.preprocessing import StandardScaler
 
-from stages.lib import params
+from stages.lib import names
 from stages.lib.errors import TrainingError
 from stages.lib.runtime import keras
 
@@ -80,7 +80,7 @@ def demand_finite(history):
 
 def optimizer(name, rate):
     """Return the optimizer `name` at `rate`, a number or a schedule."""
-    return params.optimizers()[name](learning_rate=rate)
+    return names.optimizers()[name](learning_rate=rate)
 
 
 def probabilities(model, x):

@@ -4,7 +4,7 @@
 import hashlib
 import json
 
-from stages.lib import files
+from stages.lib import arrays, files
 from stages.lib.errors import ArtefactError
 
 PATH = "features/manifest.json"
@@ -50,7 +50,7 @@ def features(name):
         ArtefactError: missing, damaged, or not the bytes that were written.
     """
     path = f"features/{name}_x.npy"
-    array = files.open_array(path)
+    array = arrays.open_array(path)
     promised = read()["arrays"].get(path)
     if not promised or files.digest(path, "sha256") != promised["sha256"]:
         raise ArtefactError(f"{path}: not the bytes that {PATH} vouches for; "
@@ -66,7 +66,7 @@ def labelled(split):
     """
     x = features(split)
     path = f"data/prepared/{split}_y.npy"
-    y = files.open_array(path, ndim=1)
+    y = arrays.open_array(path, ndim=1)
     if len(x) != len(y):
         raise ArtefactError(f"features/{split}_x.npy has {len(x)} rows, "
                             f"{path} {len(y)}; run `dvc repro`")

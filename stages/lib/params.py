@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """The parameters: read through DVC, checked in one place."""
-import difflib
 import inspect
 import os
 import sqlite3
@@ -11,7 +10,7 @@ from dvc.exceptions import DvcException
 from pydantic import (AfterValidator, BaseModel, ConfigDict, Field,
                       ValidationError, field_validator, model_validator)
 
-from stages.lib import views
+from stages.lib import names, views
 from stages.lib.errors import ParameterError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -68,13 +67,13 @@ class Backbone(Group):
     @classmethod
     def known(cls, name):
         """Refuse names that neither Keras Applications nor we have."""
-        return _one_of(name, applications())
+        return names.one_of(name, names.applications())
 
     @model_validator(mode="after")
     def takes_options(self):
         """Refuse options that the application does not have."""
         taken = {name for name, parameter in inspect.signature(
-            applications()[self.application]).parameters.items()
+            names.applications()[self.application]).parameters.items()
             if parameter.kind is not parameter.VAR_KEYWORD} - OURS
         for name in self.options:
             if name not in taken:
@@ -94,14 +93,14 @@ class Extract(Group):
 
     @field_validator("views")
     @classmethod
-    def known(cls, names):
+    def known(cls, given):
         """Refuse unknown views, and lists that do not begin with identity."""
-        for name in names:
+        for name in given:
             views.parts(name)
-        if names[:1] != [views.IDENTITY] or len(set(names)) < len(names):
+        if given[:1] != [views.IDENTITY] or len(set(given)) < len(given):
             raise ValueError(f"must begin with {views.IDENTITY}, and name "
-                             f"each view once, not {names}")
-        return names
+                             f"each view once, not {given}")
+        return given
 
 
 class Train(Group):
@@ -124,7 +123,7 @@ class Train(Group):
     @classmethod
     def known(cls, name):
         """Refuse names that Keras' optimizers do not have."""
-        return _one_of(name, optimizers())
+        return names.one_of(name, names.optimizers())
 
 
 class Tail(Group):
@@ -153,26 +152,6 @@ class Params(Group):
     train: Train
     tail: Tail
     evaluate: Evaluate
-
-
-def applications():
-    """Return name -> function of every class of Keras Applications, and ours.
-    """
-    from stages.lib.alexnet import AlexNet
-    from stages.lib.runtime import keras
-    from stages.lib.simple_cnn import SimpleCNN
-    return {**{name: value for name, value in vars(keras.applications).items()
-               if name[0].isupper() and callable(value)},
-            "AlexNet": AlexNet, "SimpleCNN": SimpleCNN}
-
-
-def optimizers():
-    """Return name -> class of every optimizer of Keras."""
-    from stages.lib.runtime import keras
-    base = keras.optimizers.Optimizer
-    return {name: value for name, value in vars(keras.optimizers).items()
-            if isinstance(value, type) and issubclass(value, base)
-            and value is not base}
 
 
 def read():
@@ -209,24 +188,10 @@ def _explain(error, keys, model):
     if error["type"] == "extra_forbidden":
         for key in keys[:-1]:
             model = model.model_fields[key].annotation
-        return f"{name}: {_unknown(keys[-1], model.model_fields)}"
+        return f"{name}: {names.unknown(keys[-1], model.model_fields)}"
     if error["type"] == "missing":
         return f"{name}: missing; every key must be there"
     text = error["msg"].replace("Value error, ", "")
     if error["type"] == "value_error":
         return f"{name}: {text}"
     return f"{name}: {text[0].lower() + text[1:]}, not {error['input']!r}"
-
-
-def _one_of(name, known):
-    """Return `name` if it is in `known`, else raise a ValueError."""
-    if name not in known:
-        raise ValueError(_unknown(name, known))
-    return name
-
-
-def _unknown(name, known):
-    """Return what to say of an unknown name: the nearest, then all."""
-    near = difflib.get_close_matches(str(name), known, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown name {name!r}; {hint}known: {', '.join(sorted(known))}"

@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from stages.lib import backbone, cuts, files, head, manifest
+from stages.lib import arrays, backbone, cuts, files, head, manifest
 from stages.lib.errors import ParityError
 from stages.lib.runtime import keras, load_model
 from stages.lib.stage import run
@@ -37,7 +37,7 @@ def sample():
     offset = 0
     for split, x in cached.items():
         rows = wanted[(wanted >= offset) & (wanted < offset + len(x))] - offset
-        raw = files.open_array(f"data/prepared/{split}_x.npy", ndim=4)
+        raw = arrays.open_array(f"data/prepared/{split}_x.npy", ndim=4)
         images.append(raw[rows])
         features.append(x[rows].astype("float32"))
         names += [f"{split} row {row}" for row in rows]

@@ -10,8 +10,8 @@ import psutil
 from dvc.repo import Repo
 
 from stages.lib import files
-from stages.lib.cache import CHUNK
 from stages.lib.errors import PlanError
+from stages.lib.fill import CHUNK
 
 SMALLER = ("lower resize.side or the number of extract.views, take a later "
            "backbone.cut, set extract.dtype to float16, or make room")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from stages.lib import files
+from stages.lib import arrays, files
 
 DIGEST = 16    # bytes of SHA-256 that are kept: 2^64 images before a clash
 TABLE = np.dtype([("image", np.uint8, DIGEST), ("seal", np.uint8, DIGEST)])
@@ -55,10 +55,11 @@ class Rows:
                 together.
         """
         self.path = x_path
-        self.x = files.open_array(x_path)
-        self.table = np.array(files.open_array(table_path, ndim=1))
+        self.x = arrays.open_array(x_path)
+        self.table = np.array(arrays.open_array(table_path, ndim=1))
         if self.table.dtype != TABLE or len(self.table) != len(self.x):
             raise files.damaged(table_path, "not the table of this array")
+        self.inode = os.stat(x_path).st_ino
 
     def check(self):
         """Return which rows are good and which are damaged, bool (n,) both.
@@ -94,7 +95,7 @@ class Part(Rows):
                 with open(x_path, "r+b") as file:
                     os.posix_fallocate(file.fileno(), 0,
                                        os.path.getsize(x_path))
-        files.write_array(table_path, table)
+        arrays.write_array(table_path, table)
         return cls(x_path, table_path)
 
     def __init__(self, x_path, table_path):

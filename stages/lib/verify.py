@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from stages.lib import committed, files, manifest
+from stages.lib import arrays, committed, files, manifest
 from stages.lib.errors import ArtefactError
 from stages.lib.rows import Rows
 from stages.lib.stage import run
@@ -49,7 +49,7 @@ def faults(path, promised):
     split = "train" if "/views/" in path else path.split("/")[1][:-len(
         "_x.npy")]
     labels = f"data/prepared/{split}_y.npy"
-    if len(files.open_array(labels, ndim=1)) != len(array.x):
+    if len(arrays.open_array(labels, ndim=1)) != len(array.x):
         found.append(f"{len(array.x):,} rows, but {labels} has another number")
     return [f"{path}: {line}" for line in found]
 

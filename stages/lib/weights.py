@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from stages.lib import descriptor, params
+from stages.lib import descriptor, names, params
 from stages.lib.errors import WeightsError
 from stages.lib.runtime import keras
 
@@ -69,7 +69,7 @@ def _downloaded(backbone):
     """
     side = 331 if backbone.application == "NASNetLarge" else 224
     try:
-        return params.applications()[backbone.application](
+        return names.applications()[backbone.application](
             include_top=False, weights="imagenet", pooling=backbone.pooling,
             input_shape=(side, side, 3), **backbone.options).get_weights()
     except OSError as error:

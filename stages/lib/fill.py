@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Fill the arrays of the cache: copy what is known, compute what is new."""
+import glob
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import numpy as np
+
+from stages.lib import files
+from stages.lib.cache import PRIOR, SCRATCH
+from stages.lib.errors import ArtefactError
+from stages.lib.rows import CORES, Part, paths
+
+CHUNK = 16     # rows a task: all that a kill costs, once a core
+COPY = 1024    # rows copied at a time
+
+
+def fill(cache, compute, workers, bar):
+    """Bring every row into the scratch; `bar` hears of computed ones.
+
+    Args:
+        cache: `cache.Cache`.
+        compute, workers: as `engine.load` returns them.
+
+    Raises:
+        StorageError: the disk is full; what is computed stays.
+        ArtefactError: a feature is not finite.
+        OSError: the DVC that started this stage is gone.
+    """
+    for folder in glob.glob(f"{SCRATCH}/*"):
+        if folder != cache.folder:
+            shutil.rmtree(folder)
+    files.write_json(f"{cache.folder}/key.json", cache.key)
+    parts = {name: _part(cache, name) for name in cache.images}
+    _copy(parts.values(), cache.sources)
+    _compute(cache, parts, compute, workers, bar)
+    if any(len(part.missing()) for part in parts.values()):    # twice there
+        _copy(parts.values(), {
+            image.tobytes(): (part, row) for part in parts.values()
+            for row, image in enumerate(part.table["image"])
+            if part.table["seal"][row].any()})
+
+
+def publish(cache):
+    """Let the arrays appear under features/; return path -> SHA-256.
+
+    Arrays that are wanted no more leave the scratch.
+    """
+    ours = [path for name in cache.images
+            for path in paths(cache.folder, name)]
+    for path in ours:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    with ThreadPoolExecutor(CORES) as pool:
+        digests = pool.map(lambda path: files.digest(path, "sha256"), ours)
+        public = {path: path.replace(cache.folder, "features")
+                  for path in ours}
+        sha256 = dict(zip(public.values(), digests))
+    for path in ours:
+        files.link(path, public[path])
+    for path in glob.glob(f"{cache.folder}/**/*.npy", recursive=True):
+        if path not in ours:
+            os.unlink(path)
+    return sha256
+
+
+def _part(cache, name):
+    """Return the array `name`, from the scratch if it fits.
+
+    One that does not steps aside.
+    """
+    x_path, table_path = paths(cache.folder, name)
+    if cache.fits(name):
+        part = Part(x_path, table_path)
+        part.forget(~cache.good[x_path])
+        return part
+    for path in (x_path, table_path):
+        if os.path.exists(path):
+            aside = path.replace(cache.folder, f"{cache.folder}/{PRIOR}")
+            os.makedirs(os.path.dirname(aside), exist_ok=True)
+            os.replace(path, aside)
+    images = cache.images[name]
+    return Part.create(cache.folder, name, cache.dtype,
+                       (len(images), *cache.shape), images)
+
+
+def _copy(parts, sources):
+    """Write all missing rows of `parts` whose image is in `sources`."""
+    for part in parts:
+        found = {}
+        for row in part.missing():
+            source = sources.get(part.table["image"][row].tobytes())
+            if source:
+                found.setdefault(source[0], []).append((row, source[1]))
+        for array, pairs in found.items():
+            for k in range(0, len(pairs), COPY):
+                to, of = np.array(pairs[k:k + COPY]).T
+                part.write(to, array.x[of], array.table["seal"][of])
+
+
+def _compute(cache, parts, compute, workers, bar):
+    """Write the rows of `cache.new`, by `workers` threads."""
+    def work(name, rows):
+        """Compute some rows and write them; return how many."""
+        features = stored(compute(cache.read[name](rows)), cache.dtype)
+        parts[name].write(rows, features)
+        return len(rows)
+
+    tasks = [(name, new[k:k + CHUNK]) for name, new in cache.new.items()
+             for k in range(0, len(new), CHUNK)]
+    with ThreadPoolExecutor(workers) as pool:
+        running = [pool.submit(work, *task) for task in tasks]
+        try:
+            for done in as_completed(running):
+                files.demand_dvc()
+                bar.update(done.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def stored(features, dtype):
+    """Return `features` in the dtype in which they are stored.
+
+    Raises:
+        ArtefactError: one is not finite in it.
+    """
+    with np.errstate(over="ignore"):
+        features = features.astype(dtype)
+    if not np.isfinite(features).all():
+        raise ArtefactError(f"features: too large for {dtype}; check "
+                            "backbone.weights, or set extract.dtype to "
+                            "float32")
+    return features
