@@ -43,15 +43,14 @@ def ours(model, images):
     from concurrent.futures import ThreadPoolExecutor
 
     from stages.lib import engine
-    from stages.lib.fill import CHUNK
-    compute, workers = engine.load("tflite", model, "build/bench-graph")
+    loaded = engine.load("tflite", model, None)
 
     def go():
         """Return the features of all images."""
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(loaded.workers) as pool:
             return np.concatenate(list(pool.map(
-                lambda k: compute(images[k:k + CHUNK]),
-                range(0, len(images), CHUNK))))
+                lambda k: loaded.compute(images[k:k + loaded.chunk]),
+                range(0, len(images), loaded.chunk))))
     return go
 
 

@@ -69,13 +69,12 @@ def main():
     wanted = images(given.extract.views)
     cache = Cache(backbone.key(extractor, cut, given.backbone, given.extract),
                   wanted, extractor.output_shape[1:], given.extract.dtype)
-    compute, workers = engine.load(given.extract.engine, extractor,
-                                   cache.folder)
-    plan(cache, compute, workers, wanted["train"][0])
+    loaded = engine.load(given.extract.engine, extractor, cache.folder)
+    plan(cache, loaded, wanted["train"][0])
     if "--plan" in sys.argv:
         return
     with progress("extract", sum(map(len, cache.new.values()))) as bar:
-        fill(cache, compute, workers, bar)
+        fill(cache, loaded, bar)
     finish(cache, names)
 
 

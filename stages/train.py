@@ -11,6 +11,8 @@ Out: models/head.h5       float32 features -> (n, classes)
      logs/train/<time>/   TensorBoard, not tracked
      models/scratch/      finished epochs of the tail, not tracked
 """
+import contextlib
+import os
 import time
 
 import numpy as np
@@ -21,7 +23,7 @@ from stages.lib.errors import StorageError
 from stages.lib.feed import feed, steps
 from stages.lib.runtime import VERBOSE, keras, save_model, start, tf
 from stages.lib.stage import run
-from stages.lib.tail import Progress, join, train
+from stages.lib.tail import PROGRESS, Progress, join, train
 
 HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]
 STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
@@ -92,8 +94,9 @@ def fit_all(given, names, data, validation, options):
     else:
         print("train: the head, on the frozen tail's output", flush=True)
         behind.trainable = False
-        vectors, of_validation = [head.outputs(behind, x) for x in
-                                  (data[0][0], validation[0])]
+        vectors, of_validation = [
+            head.outputs(behind, x, "frozen tail")
+            for x in (data[0][0], validation[0])]
         behind.trainable = True
         top = head.build(given.train, vectors, len(names))
         history = fit(top, given.train, ([vectors], data[1]),
@@ -139,6 +142,8 @@ def main():
     files.write_csv("results/history.csv", ["epoch", "part", *HISTORY],
                     ([k, *row] for k, row in enumerate(rows, start=1)))
     save_model(model, "models/head.h5")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(PROGRESS)
     best = int(np.argmax([row[2] for row in rows]))
     print(f"train: best epoch {best + 1} of {len(rows)} ({rows[best][0]}): "
           f"validation accuracy {rows[best][2]:.4f}")

@@ -75,9 +75,9 @@ def features(model):
     from stages.lib import engine
     from stages.lib.errors import EngineError
     try:
-        return "tflite", engine.load("tflite", model, None)[0]
+        return "tflite", engine.load("tflite", model, None).compute
     except EngineError:
-        return "tensorflow", engine.load("tensorflow", model, None)[0]
+        return "tensorflow", engine.load("tensorflow", model, None).compute
 
 
 def relative(a, b):

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from stages.lib import cuts, names, weights
+from stages.lib import cuts, engine, files, names, weights
 from stages.lib.errors import BackboneError
 from stages.lib.runtime import keras
 
@@ -103,6 +103,8 @@ def key(extractor, cut, backbone, extract):
             their settings hold architecture, cut and scaling.
         backbone: `params.Backbone`.
         extract: `params.Extract`.
+
+    `code` is that of the engines, which may change what they compute.
     """
     layers = hashlib.sha256(extractor.to_json().encode())
     return {"application": backbone.application, "options": backbone.options,
@@ -111,6 +113,7 @@ def key(extractor, cut, backbone, extract):
             "weights": digest(extractor),
             "layers": layers.hexdigest(),
             "dtype": extract.dtype, "engine": extract.engine,
+            "code": files.digest(engine.__file__, "sha256"),
             **{name: version(name) for name in LIBRARIES}}
 
 

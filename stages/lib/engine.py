@@ -12,6 +12,7 @@ import os
 import queue
 import sys
 import tempfile
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -21,13 +22,30 @@ from stages.lib.runtime import keras, tf
 
 # Images a step, fixed at conversion: XNNPACK can decline a resized graph.
 BATCH = {"tflite": 4, "tensorflow": 64}
+# Images a task: what a kill costs a worker.
+CHUNK = {"tflite": 16, "tensorflow": 64}
 # First convolutions that keep their bias apart: XNNPACK starts each sum with
 # it, and what is lost there, all layers behind inherit (docs/cache.md).
 STEM = 3
 
 
+class Engine(NamedTuple):
+    """What computes features.
+
+    Attributes:
+        compute: a function of uint8 (k, side, side, 3), any k, that returns
+            float32 (k, …); several threads may call it.
+        workers: how many threads should.
+        chunk: how many images each should take at a time.
+    """
+
+    compute: Callable
+    workers: int
+    chunk: int
+
+
 def load(name, model, folder):
-    """Return what computes features, and how many may work at a time.
+    """Return the `Engine` of a model.
 
     Args:
         name: a key of `BATCH`.
@@ -35,19 +53,16 @@ def load(name, model, folder):
         folder: where the converted graph is kept for the next run; None:
             nowhere.
 
-    Returns:
-        A function of uint8 (k, side, side, 3), any k, that returns float32
-        (k, …) and may be called in as many threads as the second value says.
-
     Raises:
         EngineError: TensorFlow Lite cannot take the model.
     """
     if name == "tensorflow":
-        return _padded(_tensorflow(model), BATCH[name]), 1
+        return Engine(_padded(_tensorflow(model), BATCH[name]), 1, CHUNK[name])
     workers = len(os.sched_getaffinity(0)) if hasattr(
         os, "sched_getaffinity") else os.cpu_count()
     graph = folder and _kept(folder) or _keep(_converted(model), folder)
-    return _padded(_tflite(graph, workers), BATCH[name]), workers
+    return Engine(_padded(_tflite(graph, workers), BATCH[name]), workers,
+                  CHUNK[name])
 
 
 def _padded(step, batch):

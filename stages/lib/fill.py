@@ -12,16 +12,15 @@ from stages.lib.cache import PRIOR, SCRATCH
 from stages.lib.errors import ArtefactError
 from stages.lib.rows import CORES, Part, paths
 
-CHUNK = 16     # rows a task: all that a kill costs, once a core
 COPY = 1024    # rows copied at a time
 
 
-def fill(cache, compute, workers, bar):
+def fill(cache, engine, bar):
     """Bring every row into the scratch; `bar` hears of computed ones.
 
     Args:
         cache: `cache.Cache`.
-        compute, workers: as `engine.load` returns them.
+        engine: `engine.Engine`.
 
     Raises:
         StorageError: the disk is full; what is computed stays.
@@ -34,7 +33,7 @@ def fill(cache, compute, workers, bar):
     files.write_json(f"{cache.folder}/key.json", cache.key)
     parts = {name: _part(cache, name) for name in cache.images}
     _copy(parts.values(), cache.sources)
-    _compute(cache, parts, compute, workers, bar)
+    _compute(cache, parts, engine, bar)
     if any(len(part.missing()) for part in parts.values()):    # twice there
         _copy(parts.values(), {
             image.tobytes(): (part, row) for part in parts.values()
@@ -99,17 +98,19 @@ def _copy(parts, sources):
                 part.write(to, array.x[of], array.table["seal"][of])
 
 
-def _compute(cache, parts, compute, workers, bar):
-    """Write the rows of `cache.new`, by `workers` threads."""
+def _compute(cache, parts, engine, bar):
+    """Write the rows of `cache.new`."""
     def work(name, rows):
         """Compute some rows and write them; return how many."""
-        features = stored(compute(cache.read[name](rows)), cache.dtype)
+        features = stored(engine.compute(cache.read[name](rows)),
+                          cache.dtype)
         parts[name].write(rows, features)
         return len(rows)
 
-    tasks = [(name, new[k:k + CHUNK]) for name, new in cache.new.items()
-             for k in range(0, len(new), CHUNK)]
-    with ThreadPoolExecutor(workers) as pool:
+    tasks = [(name, new[k:k + engine.chunk])
+             for name, new in cache.new.items()
+             for k in range(0, len(new), engine.chunk)]
+    with ThreadPoolExecutor(engine.workers) as pool:
         running = [pool.submit(work, *task) for task in tasks]
         try:
             for done in as_completed(running):

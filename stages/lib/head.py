@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import softmax
 from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
 
 from stages.lib import names
 from stages.lib.errors import TrainingError
@@ -96,11 +97,19 @@ def probabilities(model, x):
     return normalised(model, outputs(model, x))
 
 
-def outputs(model, x):
-    """Return the output of `model` for each row of `x`, float32 (n, …)."""
-    return np.concatenate([
-        model.predict_on_batch(x[k:k + BATCH].astype("float32"))
-        for k in range(0, len(x), BATCH)])
+def outputs(model, x, title=None):
+    """Return the output of `model` for each row of `x`, float32 (n, …).
+
+    With a `title`, a terminal shows the progress.
+    """
+    found = []
+    with tqdm(total=len(x), desc=title, unit="img",
+              disable=None if title else True) as bar:
+        for k in range(0, len(x), BATCH):
+            rows = x[k:k + BATCH].astype("float32")
+            found.append(model.predict_on_batch(rows))
+            bar.update(len(rows))
+    return np.concatenate(found)
 
 
 def normalised(model, output):

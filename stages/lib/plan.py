@@ -11,7 +11,6 @@ from dvc.repo import Repo
 
 from stages.lib import files
 from stages.lib.errors import PlanError
-from stages.lib.fill import CHUNK
 
 SMALLER = ("lower resize.side or the number of extract.views, take a later "
            "backbone.cut, set extract.dtype to float16, or make room")
@@ -40,12 +39,12 @@ def why(cache):
                      + [f"view {view}" for view in views])
 
 
-def plan(cache, compute, workers, read):
+def plan(cache, engine, read):
     """Print what is going to happen.
 
     Args:
         cache: `cache.Cache`.
-        compute, workers: as `engine.load` returns them.
+        engine: `engine.Engine`.
         read: from row numbers to pixels, for a short measured probe.
 
     Raises:
@@ -66,8 +65,8 @@ def plan(cache, compute, workers, read):
             f"{', half of it in the cache of DVC' * (copies > 1)}, "
             f"{files.amount(free)} are free: {SMALLER}")
     _memory(cache)
-    if new > workers * CHUNK:
-        rate = _probe(compute, workers, read)
+    if new > engine.workers * engine.chunk:
+        rate = _probe(engine, read)
         minutes, seconds = divmod(round(new / rate), 60)
         print(f"extract: about {minutes} min {seconds} s at {rate:,.0f} "
               "images/s", flush=True)
@@ -88,14 +87,14 @@ def _memory(cache):
             f"{files.amount(free)} are free: name fewer extract.views")
 
 
-def _probe(compute, workers, read):
+def _probe(engine, read):
     """Return images per second, measured on one chunk a worker."""
-    images = read(range(CHUNK))
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda _: compute(images[:1]), range(workers)))
+    images, workers = read(range(engine.chunk)), range(engine.workers)
+    with ThreadPoolExecutor(engine.workers) as pool:
+        list(pool.map(lambda _: engine.compute(images[:1]), workers))
         begin = time.perf_counter()
-        list(pool.map(lambda _: compute(images), range(workers)))
-    return workers * CHUNK / (time.perf_counter() - begin)
+        list(pool.map(lambda _: engine.compute(images), workers))
+    return engine.workers * len(images) / (time.perf_counter() - begin)
 
 
 def _dvc_links():

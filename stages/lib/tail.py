@@ -2,6 +2,7 @@
 """Train the tail of the backbone and the head together, on cached maps."""
 import hashlib
 import json
+import os
 
 import numpy as np
 
@@ -89,6 +90,8 @@ class Progress:
         self.key = hashlib.sha256(text.encode()).hexdigest()
         self.history, self.head_history, self.best = [], [], None
         self._state = None
+        if not os.path.exists(PROGRESS):
+            return
         try:
             with np.load(PROGRESS, allow_pickle=False) as file:
                 if str(file["key"]) != self.key:
@@ -98,7 +101,8 @@ class Progress:
                 self.best, self._state = [
                     [file[f"{name}_{k}"] for k in range(file[name])]
                     for name in ("best", "state")]
-        except Exception:   # none, or damaged: a zip raises anything
+        except Exception as error:   # a damaged zip raises anything
+            print(f"train: {PROGRESS}: damaged ({error}); begins anew")
             self.history, self._state = [], None
 
     @property
