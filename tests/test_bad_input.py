@@ -3,7 +3,6 @@
 import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 
@@ -233,7 +232,10 @@ def test_disk_full(project, monkeypatch, name, file):
     listed = "md5sum data/prepared/*.* features/*.npy features/*.json"
     project.run("dvc status")    # DVC makes its own data bases
     before = project.run(listed).stdout
-    shutil.rmtree(project.file("features/scratch"))
+    for folder, _, names in os.walk(project.file("features/scratch")):
+        for array in names:    # all but the graph
+            if array.endswith(".npy"):
+                os.unlink(os.path.join(folder, array))
     os.unlink(project.file("dvc.lock"))
     done = subprocess.run([sys.executable, "-m", f"stages.{name}"],
                           cwd=project.path, env=environment(), text=True,

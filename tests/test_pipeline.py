@@ -125,6 +125,11 @@ def test_changed_weight_is_found(project):
     project.run("cp --remove-destination $(readlink -f cifar10.h5) new.h5 && "
                 "chmod +w new.h5")
     with h5py.File(project.file("new.h5"), "r+") as file:
+        file["model_weights/conv1/conv1/kernel:0"][1, 1, 0, 3] += 1e-7
+    done = project.run(command.replace("cifar10", "new"))
+    assert done.returncode == 1
+    assert "frozen part does not hold, to the bit" in done.stdout
+    with h5py.File(project.file("new.h5"), "r+") as file:
         file["model_weights/conv1/conv1/kernel:0"][1, 1, 0, 3] += 0.5
     done = project.run(command.replace("cifar10", "new"))
     assert done.returncode == 1

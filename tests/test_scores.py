@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from stages import evaluate
-from stages.lib import head, parity
+from stages.lib import feed, head, parity, tail
 from stages.lib.errors import ParityError
-from stages.lib.params import Train
+from stages.lib.params import Tail, Train
 from stages.lib.runtime import keras
 
 
@@ -72,17 +72,39 @@ def train(**values):
     """Return `params.Train` with `values` changed."""
     return Train(**{**dict(
         hidden=[4], dropout=0.5, output="softmax", optimizer="SGD",
-        learning_rate=0.1, decay="cosine", batch_size=2, epochs=2, seed=0),
-        **values})
+        learning_rate=0.1, decay="cosine", batch_size=2, epochs=2, seed=0,
+        patience=2, label_smoothing=0.0, class_weights="none"), **values})
 
 
-def test_decay():
-    """Cosine starts at the learning rate and ends at 0; none is constant."""
-    rate = head.optimizer(train(), steps=10)._learning_rate
-    assert [float(rate(k)) for k in (0, 5, 10)] == pytest.approx(
-        [0.1, 0.05, 0.0])
-    steady = head.optimizer(train(decay="none"), steps=10)
-    assert float(steady.learning_rate) == pytest.approx(0.1)
+@pytest.mark.parametrize("warm_up, expected", [
+    (0.2, [0, 0.1, 0.05, 0]), (0.0, [0.1, 0.1 * (1 + 0.8090) / 2,
+                                     0.1 * (1 - 0.3090) / 2, 0])])
+def test_schedule(warm_up, expected):
+    """The rate of the tail rises from 0 if there is a warm-up; then cosine."""
+    rate = tail.schedule(Tail(learning_rate=0.1, warm_up=warm_up, batch_size=1,
+                              epochs=1, batch_norm="train"), 10)
+    assert [float(rate(k)) for k in (0, 2, 6, 10)] == pytest.approx(
+        expected, abs=1e-4)
+
+
+def test_feed_draws_every_view_of_every_image():
+    """Each epoch shows each image once; epochs differ; seeds repeat."""
+    views = [np.arange(50.0)[:, None], 100 + np.arange(50.0)[:, None]]
+    labels = np.arange(50)
+
+    def epoch(number, seed=3):
+        """Return what one epoch draws."""
+        batches = feed.feed(views, labels, 8, seed, number).take(
+            feed.steps(labels, 8))
+        x, y = zip(*batches.as_numpy_iterator())
+        return np.concatenate(x)[:, 0], np.concatenate(y)
+
+    x, y = epoch(0)
+    assert np.array_equal(x % 100, y) and sorted(y) == list(range(50))
+    assert 10 < (x >= 100).sum() < 40
+    again, other = epoch(0), epoch(1)
+    assert np.array_equal(again[0], x)
+    assert not np.array_equal(other[1], y)
 
 
 @pytest.mark.parametrize("output", ["softmax", "logits"])
