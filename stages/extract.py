@@ -49,6 +49,7 @@ def images(wanted):
 
 def finish(cache, class_names):
     """Let the cache appear under features/, the manifest last."""
+    files.demand_dvc()
     shutil.rmtree(VIEWS, ignore_errors=True)
     files.write_text(f"{VIEWS}/README.txt", ABOUT)
     sha256 = publish(cache)

@@ -12,6 +12,7 @@ Out: models/head.h5       float32 features -> (n, classes)
      models/scratch/      finished epochs of the tail, not tracked
 """
 import contextlib
+import hashlib
 import os
 import time
 
@@ -85,7 +86,10 @@ def fit_all(given, names, data, validation, options):
     base = backbone.build(given.backbone, made["key"]["side"])
     progress = Progress(
         train=given.train.model_dump(), tail=given.tail.model_dump(),
-        backbone=backbone.digest(base), arrays=made["arrays"], names=names)
+        backbone=backbone.digest(base), made=made,
+        views=given.extract.views, labels=[
+            hashlib.sha256(labels.tobytes()).hexdigest()
+            for labels in (data[1], validation[1])])
     behind = backbone.tail(base, cut)
     if progress.begun:
         top = head.build(given.train, np.zeros((1, *behind.output_shape[1:])),
@@ -117,8 +121,8 @@ def main():
                        for view in given.extract.views[1:]]
     validation, of_validation = manifest.labelled("validation")
     if plain.ndim == 2:    # vectors fit into memory, maps need not
-        views, validation = [np.asarray(x, "float32") for x in views
-                             ], np.asarray(validation, "float32")
+        views, validation = [np.array(x, "float32") for x in views
+                             ], np.array(validation, "float32")
     one_hot = np.eye(len(names), dtype="float32")
     start(given.train.seed)
     log = time.strftime("logs/train/%Y%m%d-%H%M%S")
@@ -132,6 +136,8 @@ def main():
             given, names, (views, one_hot[labels]),
             (validation, one_hot[of_validation]), options)
     except tf.errors.OpError as error:
+        if log not in str(error):
+            raise
         raise StorageError(f"{log}: TensorBoard's log cannot be written "
                            f"({error.message}); make room, then run again"
                            ) from error

@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import stat
 
 import numpy as np
 
@@ -77,15 +78,17 @@ class Cache:
         """Tell whether the scratch has the array `name`, to be gone on with.
 
         With these images in order; and complete, or not shared with DVC's
-        cache, for what is shared is never written.
+        cache, nor was: what is shared is never written.
         """
         x_path, table_path = paths(self.folder, name)
         if x_path not in self.good:
             return False
-        same = np.array_equal(np.load(table_path)["image"],
-                              self.images[name])
-        return same and (self.good[x_path].all()
-                         or os.stat(x_path).st_nlink == 1)
+        if not np.array_equal(np.load(table_path)["image"],
+                              self.images[name]):
+            return False
+        return self.good[x_path].all() or all(
+            found.st_nlink == 1 and found.st_mode & stat.S_IWUSR
+            for found in map(os.stat, (x_path, table_path)))
 
     def _unknown(self):
         """Return array -> the rows whose images are in no source yet."""

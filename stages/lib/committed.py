@@ -27,7 +27,9 @@ def outs():
                 found[str(out)] = (out.cache.oid_to_path(digest.value),
                                    digest.value)
                 continue
-            for key, _, inner in out.get_obj():
+            found[str(out)] = (out.cache.oid_to_path(digest.value),
+                               digest.value.replace(".dir", ""))
+            for key, _, inner in out.get_obj() or ():
                 found["/".join([str(out), *key])] = (
                     out.cache.oid_to_path(inner.value), inner.value)
     except (DvcException, OSError, AttributeError, TypeError) as error:

@@ -80,14 +80,14 @@ def link(path, name):
     part = f"{name}.part"
     with explained(name):
         os.makedirs(os.path.dirname(name), exist_ok=True)
+        if os.path.exists(name) and os.path.samefile(path, name):
+            return    # two links of one file cannot be renamed
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
         try:
             os.link(path, part)
         except OSError:
             shutil.copyfile(path, part)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)    # two links of one file are not renamed
         put(part, name)
 
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Fill the arrays of the cache: copy what is known, compute what is new."""
+import contextlib
 import glob
 import os
 import shutil
+import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
@@ -51,11 +53,13 @@ def publish(cache):
     for path in ours:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
+    files.demand_dvc()
     with ThreadPoolExecutor(CORES) as pool:
         digests = pool.map(lambda path: files.digest(path, "sha256"), ours)
         public = {path: path.replace(cache.folder, "features")
                   for path in ours}
         sha256 = dict(zip(public.values(), digests))
+    files.demand_dvc()
     for path in ours:
         files.link(path, public[path])
     for path in glob.glob(f"{cache.folder}/**/*.npy", recursive=True):
@@ -67,18 +71,21 @@ def publish(cache):
 def _part(cache, name):
     """Return the array `name`, from the scratch if it fits.
 
-    One that does not steps aside.
+    One that does not steps aside, array and table together, as a source of
+    rows that a kill leaves whole.
     """
     x_path, table_path = paths(cache.folder, name)
     if cache.fits(name):
         part = Part(x_path, table_path)
         part.forget(~cache.good[x_path])
         return part
+    if x_path in cache.good:
+        aside = f"{cache.folder}/{PRIOR}/{uuid.uuid4().hex}"
+        for path in (x_path, table_path):
+            files.link(path, path.replace(cache.folder, aside))
     for path in (x_path, table_path):
-        if os.path.exists(path):
-            aside = path.replace(cache.folder, f"{cache.folder}/{PRIOR}")
-            os.makedirs(os.path.dirname(aside), exist_ok=True)
-            os.replace(path, aside)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
     images = cache.images[name]
     return Part.create(cache.folder, name, cache.dtype,
                        (len(images), *cache.shape), images)

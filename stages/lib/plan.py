@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The plan of extract: why, how much disk and memory, how long; or a refusal.
 """
+import glob
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ import psutil
 from dvc.repo import Repo
 
 from stages.lib import files
+from stages.lib.cache import SCRATCH
 from stages.lib.errors import PlanError
 
 SMALLER = ("lower resize.side or the number of extract.views, take a later "
@@ -55,7 +57,7 @@ def plan(cache, engine, read):
     print(f"extract: computes {new:,} of {total:,} rows: {why(cache)}")
     need = cache.bytes_to_write()
     copies = 1 if _dvc_links() else 2
-    free = shutil.disk_usage("features").free
+    free = shutil.disk_usage("features").free + _freed(cache)
     print(f"extract: features {cache.shape} {cache.dtype}: writes "
           f"{files.amount(need * copies)}, {files.amount(free)} are free",
           flush=True)
@@ -66,10 +68,19 @@ def plan(cache, engine, read):
             f"{files.amount(free)} are free: {SMALLER}")
     _memory(cache)
     if new > engine.workers * engine.chunk:
-        rate = _probe(engine, read)
+        rate = _probe(engine, read, min(engine.chunk,
+                                        len(cache.images["train"])))
         minutes, seconds = divmod(round(new / rate), 60)
         print(f"extract: about {minutes} min {seconds} s at {rate:,.0f} "
               "images/s", flush=True)
+
+
+def _freed(cache):
+    """Return the bytes of the scratch of other keys, which goes first."""
+    found = [os.stat(path) for path in glob.glob(f"{SCRATCH}/*/**/*.npy",
+                                                 recursive=True)
+             if not path.startswith(cache.folder)]
+    return sum(512 * one.st_blocks for one in found if one.st_nlink == 1)
 
 
 def _memory(cache):
@@ -87,9 +98,9 @@ def _memory(cache):
             f"{files.amount(free)} are free: name fewer extract.views")
 
 
-def _probe(engine, read):
-    """Return images per second, measured on one chunk a worker."""
-    images, workers = read(range(engine.chunk)), range(engine.workers)
+def _probe(engine, read, count):
+    """Return images per second, measured on `count` for each worker."""
+    images, workers = read(range(count)), range(engine.workers)
     with ThreadPoolExecutor(engine.workers) as pool:
         list(pool.map(lambda _: engine.compute(images[:1]), workers))
         begin = time.perf_counter()

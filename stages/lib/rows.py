@@ -5,6 +5,7 @@
 row of which image it is, and what its bytes are.  A row is good if its bytes
 agree with its seal: half-written, torn and rotten rows do not.
 """
+import contextlib
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from stages.lib import arrays, files
+from stages.lib.errors import StorageError
 
 DIGEST = 16    # bytes of SHA-256 that are kept: 2^64 images before a clash
 TABLE = np.dtype([("image", np.uint8, DIGEST), ("seal", np.uint8, DIGEST)])
@@ -88,13 +90,18 @@ class Part(Rows):
         x_path, table_path = paths(folder, name)
         table = np.zeros(shape[0], TABLE)
         table["image"] = images
-        with files.explained(x_path):
-            os.makedirs(os.path.dirname(x_path), exist_ok=True)
-            np.lib.format.open_memmap(x_path, "w+", dtype, shape)
-            if hasattr(os, "posix_fallocate"):    # not on macOS
-                with open(x_path, "r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0,
-                                       os.path.getsize(x_path))
+        try:
+            with files.explained(x_path):
+                os.makedirs(os.path.dirname(x_path), exist_ok=True)
+                np.lib.format.open_memmap(x_path, "w+", dtype, shape)
+                if hasattr(os, "posix_fallocate"):    # not on macOS
+                    with open(x_path, "r+b") as file:
+                        os.posix_fallocate(file.fileno(), 0,
+                                           os.path.getsize(x_path))
+        except StorageError:
+            with contextlib.suppress(OSError):
+                os.unlink(x_path)
+            raise
         arrays.write_array(table_path, table)
         return cls(x_path, table_path)
 

@@ -145,6 +145,8 @@ class Progress:
                              for name, value in epoch.items()})
         if self.best_epoch == self.epochs:
             self.best = model.get_weights()
+        if hasattr(model.optimizer, "_u_product"):
+            return    # Nadam keeps a part of its state to itself
         state = model.get_weights() + [
             variable.numpy() for variable in model.optimizer.variables]
         arrays = {f"{name}_{k}": value for name, values in [
