@@ -174,6 +174,7 @@ def test_training_draws_views(project, monkeypatch, capsys):
 def test_plan_refuses(project, monkeypatch, capsys):
     """What does not fit is refused with the numbers; nothing changes."""
     project.set(extract__dtype="float16")
+    shutil.rmtree(project.file("features/scratch"))    # would be freed
     before = contents(project)
     Usage = namedtuple("Usage", "free")
     with monkeypatch.context() as patch:
