@@ -42,4 +42,4 @@ def test_killed_extraction(finished, tmp_path):
     project = clone(tmp_path / "project")
     settle(project, str(tmp_path))
     assert project.run("dvc repro resize").returncode == 0
-    rounds(project, kills=3, longest=8)
+    rounds(project, kills=3)
