@@ -76,7 +76,8 @@ def fit_all(given, names, data, validation, options):
         options: of Keras' `fit`.
 
     Returns:
-        The trained model, and rows of the history: part, epoch, `HISTORY`.
+        The trained model, the head's history as `fit` returns it, and of
+        each epoch of the tail a dictionary of the same names.
     """
     made = manifest.read()
     if made["key"]["cut"] == cuts.TOP:
