@@ -119,6 +119,7 @@ def _examine(root, found):
         return found._replace(reason=str(error))
     return {"image": found.file, "class": found.class_name,
             "sha256": hashlib.sha256(data).hexdigest(),
+            "jpeg": photographs.same_jpeg(data, pixels),
             "split": found.split, "picture": digests([pixels])[0]}
 
 
@@ -128,6 +129,6 @@ def _split(rows, names):
     return Split(
         np.empty((len(rows), 0, 0, 3), np.uint8),
         np.array([index[row["class"]] for row in rows], least(names)),
-        [{key: row[key] for key in ("image", "class", "sha256")}
+        [{key: row[key] for key in ("image", "class", "sha256", "jpeg")}
          for row in rows],
         np.array([row["picture"] for row in rows]))
