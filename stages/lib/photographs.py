@@ -68,12 +68,8 @@ def decode(data):
             return _rgb(image)
     except PictureError:
         raise
-    except UnidentifiedImageError as error:
-        raise PictureError(_unidentified(data)) from error
     except Exception as error:    # a damaged file raises anything
-        if "truncated" in str(error).lower() or _cut_webp(data):
-            raise PictureError("truncated") from error
-        raise PictureError(f"damaged: {error}") from error
+        raise PictureError(_why(data, error)) from error
 
 
 def decode_jpeg(data):
@@ -110,12 +106,16 @@ def _rgb(image):
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _unidentified(data):
-    """Return why Pillow does not know what `data` is."""
+def _why(data, error):
+    """Return why Pillow raised `error` at the bytes `data`."""
     for beginning, (offset, layout) in SIZES.items():
         if data.startswith(beginning) and len(data) >= offset + 8:
             if 0 in struct.unpack_from(layout, data, offset):
                 return "zero-sized"
+    if "truncated" in str(error).lower() or _cut_webp(data):
+        return "truncated"
+    if not isinstance(error, UnidentifiedImageError):
+        return f"damaged: {error}"
     if data.startswith(BEGINNINGS):
         return "truncated or damaged header"
     return f"not an image ({', '.join(FORMATS)})"
