@@ -10,7 +10,7 @@ import time
 ROUNDS = 5
 
 
-def ours(folder, split, resize):
+def ours(folder, resize):
     """Return images per second from files to uint8 at the side.
 
     Reading, checking the digest, decoding and scaling, as in the stage.
@@ -18,12 +18,12 @@ def ours(folder, split, resize):
     from stages import resize as stage
     from stages.lib.prepared import Images
     begin = time.perf_counter()
-    images = Images(split, folder)
+    images = Images("train", folder)
     count = sum(len(batch) for batch in stage.resize(images, resize))
     return count / (time.perf_counter() - begin)
 
 
-def keras_reader(folder, split, resize):
+def keras_reader(folder, resize):
     """Return images per second of `image_dataset_from_directory`.
 
     At the same side, in batches of 64; as of ours, the start is timed, too.
@@ -32,19 +32,19 @@ def keras_reader(folder, split, resize):
     begin = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         data = keras.utils.image_dataset_from_directory(
-            os.path.join(folder, split), batch_size=64, shuffle=False,
+            os.path.join(folder, "train"), batch_size=64, shuffle=False,
             image_size=(resize.side, resize.side), label_mode=None,
             crop_to_aspect_ratio=resize.mode == "crop")
     count = sum(len(batch) for batch in data)
     return count / (time.perf_counter() - begin)
 
 
-def measure(folder, split, sides):
+def measure(folder, sides):
     """Return images per second of both, medians of interleaved rounds.
 
     Args:
-        folder: a source, prepared in the current folder.
-        split: which all files of its folder belong to.
+        folder: a source, prepared in the current folder; both read what
+            train holds.
         sides: in pixels.
     """
     from stages.lib import params
@@ -54,8 +54,8 @@ def measure(folder, split, sides):
             given = params.Resize(side=side, mode=mode, antialias=False)
             rates = {"ours": [], "keras": []}
             for _ in range(ROUNDS):
-                rates["ours"].append(ours(folder, split, given))
-                rates["keras"].append(keras_reader(folder, split, given))
+                rates["ours"].append(ours(folder, given))
+                rates["keras"].append(keras_reader(folder, given))
             found = {name: statistics.median(rate)
                      for name, rate in rates.items()}
             table[f"{mode} to {side}"] = {

@@ -162,14 +162,20 @@ def tail(_project, source, weights):
 
 def decoding(_project, _source, _weights):
     """Photographs from files to the side, against Keras' reader."""
-    folder = os.path.realpath(os.path.join(real_data.DATA, "clothing"))
     project = clone(os.path.join(ROOT, "build", "decoding"))
+    folder = project.file("photographs")
+    for k in range(4):    # 3,000 files
+        shutil.copytree(
+            os.path.join(real_data.DATA, "clothing", "train"),
+            os.path.join(folder, "train"), dirs_exist_ok=True,
+            copy_function=lambda source, target, k=k: shutil.copy(
+                source, f"{target[:-4]}_{k}.jpg"))
     project.set(data__source=folder)
     done = project.run("python -m stages.prepare")
     assert done.returncode == 0, done.stdout
     os.chdir(project.path)
     try:
-        return decoding_rates.measure(folder, "validation", [150, 224])
+        return decoding_rates.measure(folder, [150, 224])
     finally:
         os.chdir(ROOT)
         shutil.rmtree(project.path)
