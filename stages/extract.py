@@ -17,7 +17,7 @@ import shutil
 import sys
 
 from stages.lib import (arrays, backbone, cuts, engine, files, manifest,
-                        params, views)
+                        params, refused, views)
 from stages.lib.batches import progress
 from stages.lib.cache import Cache
 from stages.lib.fill import fill, publish
@@ -73,6 +73,8 @@ def main():
     loaded = engine.load(given.extract.engine, extractor, cache.folder)
     plan(cache, loaded, wanted["train"][0])
     if "--plan" in sys.argv:
+        if refused.summary():
+            print(f"extract: {refused.summary()}")
         return
     with progress("extract", sum(map(len, cache.new.values()))) as bar:
         fill(cache, loaded, bar)

@@ -31,6 +31,16 @@ def _reachable(path):
     return path
 
 
+def _model(path):
+    """Return `path` if it is an .h5 file in the repository."""
+    if os.path.isabs(path) or os.path.normpath(path).startswith(".."):
+        raise ValueError(f"{path} is outside the repository; write a path "
+                         "relative to params.yaml")
+    if not path.endswith(".h5"):
+        raise ValueError(f"{path} does not end with .h5")
+    return path
+
+
 Path = Annotated[str, AfterValidator(_reachable)]
 
 
@@ -45,6 +55,8 @@ class Data(Group):
 
     source: Path
     validation_fraction: Fraction
+    test_fraction: Fraction
+    max_refused_fraction: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
 
 
@@ -52,6 +64,8 @@ class Resize(Group):
     """What the backbone sees."""
 
     side: Annotated[int, Field(ge=8, le=1024)]
+    mode: Literal["stretch", "crop", "pad"]
+    antialias: bool
 
 
 class Backbone(Group):
@@ -136,6 +150,12 @@ class Tail(Group):
     batch_norm: Literal["train", "inference"]
 
 
+class Fuse(Group):
+    """The fused model."""
+
+    output: Annotated[str, AfterValidator(_model)]
+
+
 class Evaluate(Group):
     """What the result must reach."""
 
@@ -151,6 +171,7 @@ class Params(Group):
     extract: Extract
     train: Train
     tail: Tail
+    fuse: Fuse
     evaluate: Evaluate
 
 
