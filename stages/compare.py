@@ -6,7 +6,7 @@ A stage of compare/dvc.yaml.
 In:  results/metrics.json           scores of transfer
      compare/results/convnet.json   scores of the ConvNet
      models/head.h5                 what was trained of transfer
-     cifar10.h5                     all of it
+     fuse.output                    all of it
      compare/models/convnet.h5
      features/manifest.json         what was extracted
      logs/timings.jsonl             how long it took; not tracked
@@ -14,12 +14,11 @@ Out: compare/results/comparison.csv, comparison.png
 """
 import h5py
 
-from stages.lib import charts, files, manifest, timings
+from stages.lib import charts, files, manifest, params, timings
 from stages.lib.runtime import load_model
 from stages.lib.stage import run
 
 HEAD = "models/head.h5"
-FUSED = "cifar10.h5"
 CONVNET = "compare/models/convnet.h5"
 COLUMNS = ["scored", "model", "split", "accuracy", "accuracy_low",
            "accuracy_high", "minutes", "parameters", "trained"]
@@ -69,8 +68,8 @@ def main():
     """Write and print the table, draw it."""
     rows = []
     for model, metrics, seconds, whole, learned in [
-            ("transfer", "results/metrics.json", transfer_seconds(), FUSED,
-             HEAD),
+            ("transfer", "results/metrics.json", transfer_seconds(),
+             params.read().fuse.output, HEAD),
             ("ConvNet", "compare/results/convnet.json", convnet_seconds(),
              CONVNET, CONVNET)]:
         if seconds is None:

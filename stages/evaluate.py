@@ -6,7 +6,7 @@ In:  features/{validation,test}_x.npy       float32 or float16 (n, d)
      features/manifest.json                 class names
      models/head.h5
      results/history.csv                    of the training
-     data/resized/test_x.npy                uint8 (n, s, s, 3), to show mistakes
+     data/resized/test_x.npy                uint8 (n, s, s, 3), to be shown
 Out: results/metrics.json   accuracy, loss and calibration of both splits
      results/classes.csv    test accuracy of each class
      results/confusion.csv  actual and predicted class of each test image

@@ -18,7 +18,7 @@ import sys
 import time
 
 from stages.lib import (arrays, backbone, cuts, engine, files, manifest,
-                        params, timings, views)
+                        params, refused, timings, views)
 from stages.lib.batches import progress
 from stages.lib.cache import Cache
 from stages.lib.fill import fill, publish
@@ -74,6 +74,8 @@ def main():
     loaded = engine.load(given.extract.engine, extractor, cache.folder)
     plan(cache, loaded, wanted["train"][0])
     if "--plan" in sys.argv:
+        if refused.summary():
+            print(f"extract: {refused.summary()}")
         return
     new = sum(map(len, cache.new.values()))
     began = time.monotonic()

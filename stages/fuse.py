@@ -5,7 +5,9 @@ In:  models/head.h5                head
      backbone.weights              descriptor (.yaml) or weights (.h5)
      features/{split}_x.npy        and manifest.json, to compare with
      data/prepared/{split}_x.npy   uint8 (n, h, w, 3), to compare on
-Out: cifar10.h5           float32 (n, h, w, 3), raw pixels 0..255 -> classes
+     data/prepared/{split}.json    of a folder, instead: its files
+Out: fuse.output          float32 (n, h, w, 3), raw pixels 0..255 -> classes;
+                          of a folder, of any height and width
      results/parity.json  greatest differences, see stages/lib/parity.py
 """
 import contextlib
@@ -13,31 +15,32 @@ import os
 import subprocess
 import sys
 
-from stages.lib import arrays, backbone, cuts, files, head, manifest, params
+from stages.lib import backbone, cuts, files, head, manifest, params
 from stages.lib.errors import ParityError
 from stages.lib.pixels import rescale_layer
+from stages.lib.prepared import Images
 from stages.lib.runtime import keras, load_model, save_model, start
 from stages.lib.stage import run
 
-FUSED = "cifar10.h5"
-CANDIDATE = "models/candidate.h5"   # becomes FUSED once it has been proved
+CANDIDATE = "models/candidate.h5"   # becomes fuse.output once it is proved
 
 
-def fuse(base, application, top, shape):
+def fuse(base, application, top, shape, resize):
     """Return raw pixels -> rescale -> scaling -> backbone -> head, flat.
 
     Args:
         base: `backbone.build` of `application`; its tail gets what was
             learned.
         top: what was trained, the head or the tail and the head.
-        shape: (h, w, 3) of the raw images.
+        shape: of a raw image, (h, w, 3), or (None, None, 3).
+        resize: `params.Resize`.
     """
     tail = {layer.name for layer in base.layers[1:]}
     pixels = keras.Input(shape, name="pixels")
     for layer in top.layers[1:]:
         if layer.name in tail:
             base.get_layer(layer.name).set_weights(layer.get_weights())
-    rescaled = rescale_layer(base.input_shape[1])(pixels)
+    rescaled = rescale_layer(**resize.model_dump())(pixels)
     tensor = backbone.features(base, application, rescaled)
     for layer in top.layers[1:]:
         if layer.name.startswith(head.NAME):
@@ -45,8 +48,10 @@ def fuse(base, application, top, shape):
     return keras.Model(pixels, tensor, name="fused")
 
 
-def prove(path):
+def prove(path, output):
     """Let a fresh process reload the model at `path` and compare it.
+
+    It is to become `output`.
 
     Raises:
         ParityError: it does not load cleanly, or says something else than
@@ -56,14 +61,15 @@ def prove(path):
                           stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it ended by a signal"]
-        raise ParityError(f"no {FUSED} written: {lines[-1]}")
+        raise ParityError(f"no {output} written: {lines[-1]}")
 
 
 def main():
     """Write the fused model, if it agrees with the cached features."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(FUSED)
     given = params.read()
+    output = given.fuse.output
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(output)
     start(seed=0)
     base = backbone.build(given.backbone, given.resize.side)
     cut = cuts.resolve(base, given.backbone.cut)
@@ -72,16 +78,19 @@ def main():
     made = manifest.read(backbone.key(extractor, cut, given.backbone,
                                       given.extract))
     top = load_model("models/head.h5")
-    images = arrays.open_array("data/prepared/train_x.npy", ndim=4)
-    model = fuse(base, given.backbone.application, top, images.shape[1:])
+    images = Images("train", given.data.source)
+    model = fuse(base, given.backbone.application, top, images.shape,
+                 given.resize)
     model.compile(head.optimizer(given.train.optimizer,
                                  given.train.learning_rate),
                   head.loss(model), ["accuracy"])
     model.optimizer.build(model.trainable_variables)
-    save_model(model, CANDIDATE, class_names=made["class_names"])
+    save_model(model, CANDIDATE, class_names=made["class_names"],
+               resize_mode=given.resize.mode)
     try:
-        prove(CANDIDATE)
-        files.put(CANDIDATE, FUSED)
+        prove(CANDIDATE, output)
+        os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
+        files.put(CANDIDATE, output)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(CANDIDATE)

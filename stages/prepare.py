@@ -1,27 +1,32 @@
 #!/usr/bin/env python3
-"""Read the data source and carve a validation split from train.
+"""Read the data source, carve the splits that it lacks from train.
 
-In:  data.source, a descriptor (.yaml) or arrays (.npz).
-Out: data/prepared/{train,validation,test}_x.npy  uint8 (n, h, w, 3), 0..255
-     data/prepared/{train,validation,test}_y.npy  uint8 or int64 (n,)
-     data/prepared/dataset.json                   class names
+In:  data.source, a descriptor (.yaml), arrays (.npz), or a folder.
+Out: data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; of a folder
+                                  (n, 0, 0, 3): `resize` reads the files
+     data/prepared/{split}_y.npy  uint8 or int64 (n,)
+     data/prepared/{split}.json   which image each row is
+     data/prepared/dataset.json   class names
+     results/refused.json         files that are no row, and why
+     results/data.json            what is to be known of the data
 """
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from stages.lib import arrays, files, params, source
+from stages.lib import arrays, files, params, refused, source
+from stages.lib.dataset import Split
 from stages.lib.errors import SourceError
 from stages.lib.stage import run
 
 
-def carve(labels, fraction, seed, names):
-    """Return the rows of train and of validation, ascending, int64.
+def carve(labels, fraction, seed, names, param="data.validation_fraction"):
+    """Return the rows that remain and those carved, ascending, int64.
 
-    `fraction` of every class goes to validation, rounded by scikit-learn so
-    that the whole is right.
+    `fraction` of every class is carved, rounded by scikit-learn so that the
+    whole is right.
 
     Raises:
-        SourceError: a class has too few images for both splits.
+        SourceError: a class has too few images for both.
     """
     counts = np.bincount(labels, minlength=len(names))
     rarest = int(counts.argmin())
@@ -29,28 +34,103 @@ def carve(labels, fraction, seed, names):
     if counts[rarest] < need:
         raise SourceError(
             f"class {rarest} ({names[rarest]}) has {counts[rarest]} images "
-            f"in train; data.validation_fraction {fraction:g} needs {need} "
-            "of each class")
-    train, validation = train_test_split(
+            f"in train; {param} {fraction:g} needs {need} of each class")
+    train, carved = train_test_split(
         np.arange(len(labels)), test_size=fraction, stratify=labels,
         random_state=seed)
-    return np.sort(train), np.sort(validation)
+    return np.sort(train), np.sort(carved)
+
+
+def take(split, rows):
+    """Return these rows of a `Split`."""
+    return Split(split.x[rows], split.y[rows], [split.rows[k] for k in rows],
+                 split.pictures[rows])
+
+
+def complete(splits, given, names):
+    """Return train, validation and test; what is missing comes from train.
+
+    Args:
+        splits: name -> `Split`, those that the source has.
+        given: `params.Data`.
+        names: of the classes.
+
+    Raises:
+        SourceError: as `carve`; train has one class or lacks one.
+    """
+    splits = dict(splits)
+    if len(names) < 2:
+        raise SourceError(f"{given.source}: {len(names)} classes with images; "
+                          "two at least are needed")
+    absent = missing(splits.get("train"), names)
+    if absent:
+        raise SourceError(f"{given.source}: train has no image of the class "
+                          f"{absent[0]}; bring some, or remove the class")
+    for split in ("test", "validation"):
+        if split not in splits:
+            param = f"{split}_fraction"
+            rows, carved = carve(
+                splits["train"].y, getattr(given, param), given.seed, names,
+                f"data.{param}")
+            splits[split] = take(splits["train"], carved)
+            splits["train"] = take(splits["train"], rows)
+    return {split: splits[split] for split in files.SPLITS}
+
+
+def missing(split, names):
+    """Return the names of the classes without an image in a `Split`."""
+    present = set() if split is None else set(split.y)
+    return [name for k, name in enumerate(names) if k not in present]
+
+
+def leaks(splits):
+    """Return (image, image of an earlier split with the same pixels) pairs.
+
+    Args:
+        splits: name -> `Split`, in the order train, validation, test.
+    """
+    first, found = {}, []
+    for split in splits.values():
+        found += [(row["image"], first[picture.tobytes()]) for row, picture
+                  in zip(split.rows, split.pictures)
+                  if picture.tobytes() in first]
+        for row, picture in zip(split.rows, split.pictures):
+            first.setdefault(picture.tobytes(), row["image"])
+    return found
+
+
+def report(splits, names, no_rows):
+    """Print what was found, and write results/data.json."""
+    twice = leaks(splits)
+    absent = {split: missing(of, names) for split, of in splits.items()}
+    for split, of in splits.items():
+        size = of.x.shape[1:] if of.x.shape[1] else "sizes differ"
+        print(f"prepare: {split}: {len(of.y):,} images, {size}")
+        if absent[split]:
+            print(f"prepare: {split}: no image of {', '.join(absent[split])}")
+    for image, earlier in twice[:5]:
+        print(f"prepare: leak: {image} is the same picture as {earlier}")
+    if refused.summary():
+        print(f"prepare: {refused.summary()}")
+    files.write_json("results/data.json", {
+        "leaked_images": len(twice), "refused_files": len(no_rows),
+        "missing_classes": sum(map(len, absent.values()))})
 
 
 def main():
-    """Write the three splits."""
+    """Write the three splits, and what is to be known of them."""
     given = params.read().data
     data = source.load(given.source)
-    train, validation = carve(data.y_train, given.validation_fraction,
-                              given.seed, data.class_names)
-    for split, x, y in [
-            ("train", data.x_train[train], data.y_train[train]),
-            ("validation", data.x_train[validation],
-             data.y_train[validation]),
-            ("test", data.x_test, data.y_test)]:
-        arrays.write_array(f"data/prepared/{split}_x.npy", x)
-        arrays.write_array(f"data/prepared/{split}_y.npy", y)
-        print(f"prepare: {split}: {len(x):,} images, {x.shape[1:]}")
+    refused.write(data.refused)
+    refused.demand_few(data.refused, sum(
+        len(split.y) for split in data.splits.values()),
+        given.max_refused_fraction)
+    splits = complete(data.splits, given, data.class_names)
+    for name, split in splits.items():
+        arrays.write_array(f"data/prepared/{name}_x.npy", split.x)
+        arrays.write_array(f"data/prepared/{name}_y.npy", split.y)
+        files.write_json(f"data/prepared/{name}.json", split.rows)
+    report(splits, data.class_names, refused.bad(data.refused))
     files.write_json("data/prepared/dataset.json",
                      {"class_names": data.class_names})
 

@@ -1,36 +1,51 @@
 #!/usr/bin/env python3
 """Bring the images to the side of the backbone.
 
-In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255
+In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; or without pixels
+     data/prepared/{split}.json   then it lists the files in data.source
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
 from stages.lib import arrays, files, params
 from stages.lib.batches import batches, progress
+from stages.lib.parallel import ordered
 from stages.lib.pixels import rescale
+from stages.lib.prepared import Images
 from stages.lib.runtime import tf
 from stages.lib.stage import run
 
 BATCH = 64
 
 
-def resize(images, side):
-    """Yield `images`, uint8 (n, h, w, 3), batch by batch at `side`, uint8."""
-    scaled = batches(images, BATCH).map(
-        lambda batch: tf.cast(rescale(batch, side), tf.uint8),
-        num_parallel_calls=tf.data.AUTOTUNE)
+def resize(images, given):
+    """Yield the images batch by batch, uint8 (k, side, side, 3).
+
+    Args:
+        images: `prepared.Images`.
+        given: `params.Resize`.
+    """
+    def scale(batch):
+        """Return the images (k, h, w, 3) at the side, uint8."""
+        return tf.cast(rescale(batch, **given.model_dump()), tf.uint8)
+
+    if images.of_files:
+        return ordered(lambda row: scale(images[row][None]).numpy(),
+                       range(len(images)))
+    scaled = batches(images.array, BATCH).map(
+        scale, num_parallel_calls=tf.data.AUTOTUNE)
     return scaled.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
 
 def main():
     """Write every split at the backbone's side."""
-    side = params.read().resize.side
+    given = params.read()
+    side = given.resize.side
     for split in files.SPLITS:
-        images = arrays.open_array(f"data/prepared/{split}_x.npy", ndim=4)
+        images = Images(split, given.data.source)
         shape = (len(images), side, side, 3)
         with arrays.array_writer(f"data/resized/{split}_x.npy", "uint8",
                                  shape) as out, \
                 progress(f"resize {split}", len(images)) as bar:
-            for batch in resize(images, side):
+            for batch in resize(images, given.resize):
                 out.append(batch)
                 bar.update(len(batch))
 

@@ -1,14 +1,40 @@
 #!/usr/bin/env python3
 """What every data source gives, and what is demanded of it."""
-from typing import List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 
 from stages.lib.errors import SourceError
+from stages.lib.rows import digests_of
+
+
+class Split(NamedTuple):
+    """A split, row by row.
+
+    Attributes:
+        x: uint8 (n, h, w, 3); (n, 0, 0, 3) if the images are files.
+        y: class, uint8 or int64 (n,).
+        rows: of each row, what it shows: "image", "class", and of a file
+            "sha256".
+        pictures: digest of each row's pixels, uint8 (n, 16).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    rows: List[dict]
+    pictures: np.ndarray
+
+
+class Data(NamedTuple):
+    """The splits that a source has, by name; what it holds besides."""
+
+    splits: Dict[str, Split]
+    class_names: List[str]
+    refused: list
 
 
 class Dataset(NamedTuple):
-    """Images uint8 (n, h, w, 3), RGB, 0..255; labels integer (n,), 0..k-1.
+    """Arrays: images uint8 (n, h, w, 3), RGB; labels integer (n,), 0..k-1.
 
     Without class names, classes are named "0", "1", …
     """
@@ -34,9 +60,27 @@ def check(dataset, path):
                           f"{dataset.x_train.shape[1:]}, x_test of "
                           f"{dataset.x_test.shape[1:]}: make them equal")
     names = _check_classes(y_train, y_test, dataset.class_names, path)
-    dtype = np.uint8 if len(names) <= 256 else np.int64
+    dtype = least(names)
     return Dataset(dataset.x_train, y_train.astype(dtype),
                    dataset.x_test, y_test.astype(dtype), names)
+
+
+def least(names):
+    """Return the least dtype of labels for these classes."""
+    return np.uint8 if len(names) <= 256 else np.int64
+
+
+def as_data(dataset):
+    """Return a checked `Dataset` as `Data` with the splits train and test."""
+    names = dataset.class_names
+    splits = {}
+    for split, x, y in [("train", dataset.x_train, dataset.y_train),
+                        ("test", dataset.x_test, dataset.y_test)]:
+        rows = [{"image": f"x_{split}[{k}]", "class": names[label]}
+                for k, label in enumerate(y)]
+        splits[split] = Split(x, y, rows, digests_of(
+            lambda rows, x=x: np.ascontiguousarray(x[rows]), len(x)))
+    return Data(splits, names, [])
 
 
 def _check_split(x, y, split, path):

@@ -14,6 +14,10 @@ class SourceError(PipelineError):
     """The data source cannot be read, or is not what a source must be."""
 
 
+class PictureError(PipelineError):
+    """A file is no picture that can be used; the message is the reason."""
+
+
 class BackboneError(PipelineError):
     """The application cannot be built with these options or this side."""
 

@@ -34,6 +34,16 @@ def _reachable(path):
     return path
 
 
+def _model(path):
+    """Return `path` if it is an .h5 file in the repository."""
+    if os.path.isabs(path) or os.path.normpath(path).startswith(".."):
+        raise ValueError(f"{path} is outside the repository; write a path "
+                         "relative to params.yaml")
+    if not path.endswith(".h5"):
+        raise ValueError(f"{path} does not end with .h5")
+    return path
+
+
 Path = Annotated[str, AfterValidator(_reachable)]
 
 
@@ -48,6 +58,8 @@ class Data(Group):
 
     source: Path
     validation_fraction: Fraction
+    test_fraction: Fraction
+    max_refused_fraction: Share
     seed: Seed
 
 
@@ -55,6 +67,8 @@ class Resize(Group):
     """What the backbone sees."""
 
     side: Side
+    mode: Literal["stretch", "crop", "pad"]
+    antialias: bool
 
 
 class Backbone(Group):
@@ -139,6 +153,12 @@ class Tail(Group):
     batch_norm: Literal["train", "inference"]
 
 
+class Fuse(Group):
+    """The fused model."""
+
+    output: Annotated[str, AfterValidator(_model)]
+
+
 class Evaluate(Group):
     """What the result must reach."""
 
@@ -154,6 +174,7 @@ class Params(Group):
     extract: Extract
     train: Train
     tail: Tail
+    fuse: Fuse
     evaluate: Evaluate
 
 

@@ -12,23 +12,28 @@ import warnings
 
 import numpy as np
 
-from stages.lib import arrays, backbone, cuts, files, head, manifest
+from stages.lib import (backbone, cuts, files, head, manifest, params,
+                        prepared)
 from stages.lib.errors import ParityError
 from stages.lib.runtime import keras, load_model
 from stages.lib.stage import run
 
 IMAGES = 512
+BATCH = 64    # images of one size
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2}    # of a probability
 AGREEMENT = {"float32": 0.0, "float16": 0.995}    # of the classes, at least
 VARIATION = 1e-6    # least spread of a feature over images, of the largest
 
 
-def sample():
+def sample(source):
     """Return `IMAGES` rows spread evenly over all splits.
 
+    Args:
+        source: data.source.
+
     Returns:
-        Images uint8 (k, h, w, 3), features float32 (k, d), and k names
-        "split row i".
+        k pairs of `prepared.Images` and a row, features float32 (k, d), and k
+        names "split row i".
     """
     images, features, names = [], [], []
     cached = {split: manifest.features(split) for split in files.SPLITS}
@@ -37,12 +42,23 @@ def sample():
     offset = 0
     for split, x in cached.items():
         rows = wanted[(wanted >= offset) & (wanted < offset + len(x))] - offset
-        raw = arrays.open_array(f"data/prepared/{split}_x.npy", ndim=4)
-        images.append(raw[rows])
+        raw = prepared.Images(split, source)
+        images += [(raw, row) for row in rows]
         features.append(x[rows].astype("float32"))
         names += [f"{split} row {row}" for row in rows]
         offset += len(x)
-    return np.concatenate(images), np.concatenate(features), names
+    return images, np.concatenate(features), names
+
+
+def batches(images):
+    """Yield the pixels of `sample`'s images, float32 (n, h, w, 3), in order.
+
+    Photographs, whose sizes differ, come one by one.
+    """
+    size = 1 if images[0][0].of_files else BATCH
+    for k in range(0, len(images), size):
+        yield np.stack([of[row] for of, row in images[k:k + size]]).astype(
+            "float32")
 
 
 @contextlib.contextmanager
@@ -85,8 +101,8 @@ def compare(model, cached, top, images, features):
         and whether both name the same class (k,).
     """
     both = keras.Model(model.input, [cached, model.output])
-    computed, output = both.predict(images.astype("float32"), batch_size=64,
-                                    verbose=0)
+    said = [both.predict_on_batch(batch) for batch in batches(images)]
+    computed, output = map(np.concatenate, zip(*said))
     p = head.probabilities(top, features)
     q = head.normalised(model, output)
     axes = tuple(range(1, features.ndim))
@@ -114,7 +130,7 @@ def main():
     """Compare, write results/parity.json, judge."""
     key = manifest.read()["key"]
     dtype = key["dtype"]
-    images, features, names = sample()
+    images, features, names = sample(params.read().data.source)
     with without_warnings():
         try:
             model = keras.models.load_model(sys.argv[1])

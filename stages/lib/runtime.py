@@ -33,7 +33,7 @@ def start(seed):
 def save_model(model, path, **attributes):
     """Write `model` to `path` (HDF5) whole or not at all.
 
-    `attributes` are added to the file, each a list of strings.
+    `attributes` are added to the file, each a string or a list of them.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file, warnings.catch_warnings():

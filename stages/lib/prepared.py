@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""The prepared images of a split: in an array, or in files that it lists."""
+import hashlib
+
+import numpy as np
+
+from stages.lib import arrays, files, photographs
+from stages.lib.errors import PictureError, SourceError
+
+
+class Images:
+    """The images of a split, row by row.
+
+    Attributes:
+        array: uint8 (n, h, w, 3), memory-mapped; (n, 0, 0, 3) if the images
+            are files.
+        of_files: whether they are.
+        shape: of an image, (h, w, 3); (None, None, 3) if they differ.
+    """
+
+    def __init__(self, split, source):
+        """Open the `split`.
+
+        Args:
+            split: its name.
+            source: data.source; for files, the folder that holds them.
+
+        Raises:
+            ArtefactError: array or list is missing or damaged.
+        """
+        self.array = arrays.open_array(f"data/prepared/{split}_x.npy", ndim=4)
+        self.of_files = self.array.shape[1] == 0
+        self.shape = (None, None, 3) if self.of_files else self.array.shape[1:]
+        self._source, self._rows = source, None
+        if self.of_files:
+            path = f"data/prepared/{split}.json"
+            self._rows = files.read_json(path)
+            if len(self._rows) != len(self):
+                raise files.damaged(path, f"{len(self._rows)} rows, not "
+                                    f"{len(self)}")
+
+    def __len__(self):
+        """Return the number of images."""
+        return len(self.array)
+
+    def __getitem__(self, row):
+        """Return one image, uint8 (h, w, 3).
+
+        Raises:
+            SourceError: its file is not the one that `prepare` saw.
+        """
+        if not self.of_files:
+            return np.array(self.array[row])
+        name = self._rows[row]["image"]
+        try:
+            data = photographs.read(self._source, name)
+        except PictureError as error:
+            raise SourceError(f"{self._source}/{name}: {error}; mend it, then "
+                              "run `dvc repro`") from error
+        if hashlib.sha256(data).hexdigest() != self._rows[row]["sha256"]:
+            raise SourceError(f"{self._source}/{name}: changed since prepare "
+                              "saw it; run `dvc repro`")
+        return photographs.decode(data)

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Files of a source that are no row: which, and why."""
+from collections import Counter
+from typing import NamedTuple, Optional
+
+from stages.lib import files
+from stages.lib.errors import SourceError
+
+PATH = "results/refused.json"
+NOT_READ = "not read: "    # begins reasons that are nobody's mistake
+HIDDEN = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir")
+
+
+class Refused(NamedTuple):
+    """A file, the split and class that it stands in, why it is no row."""
+
+    file: str
+    split: Optional[str]
+    class_name: Optional[str]
+    reason: Optional[str]
+
+
+def write(refused):
+    """Write the list of `Refused` as JSON."""
+    files.write_json(PATH, [
+        {"file": one.file, "split": one.split, "class": one.class_name,
+         "reason": one.reason} for one in refused])
+
+
+def bad(refused):
+    """Return those of the list of `Refused` that were meant to be rows."""
+    return [one for one in refused if not one.reason.startswith(NOT_READ)]
+
+
+def demand_few(refused, good, allowed):
+    """Raise a SourceError if too many were refused.
+
+    Args:
+        refused: list of `Refused`.
+        good: number of rows.
+        allowed: share of all, data.max_refused_fraction.
+    """
+    wrong = bad(refused)
+    if wrong and len(wrong) > allowed * (len(wrong) + good):
+        raise SourceError(
+            f"{len(wrong):,} of {len(wrong) + good:,} files are refused, more "
+            f"than data.max_refused_fraction {allowed:g} allows; the first: "
+            f"{wrong[0].file}: {wrong[0].reason}; all: {PATH}")
+
+
+def summary():
+    """Return one line about results/refused.json, or None for an empty one.
+    """
+    reasons = Counter(one["reason"].split(":")[0]
+                      for one in files.read_json(PATH))
+    if not reasons:
+        return None
+    return (f"{sum(reasons.values()):,} files are no rows: " + ", ".join(
+        f"{count:,} {reason}" for reason, count in reasons.most_common())
+        + f"; see {PATH}")
