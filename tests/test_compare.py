@@ -25,7 +25,7 @@ def compared(finished, tmp_path_factory):
     path = tmp_path_factory.mktemp("compared") / "project"
     shutil.copytree(finished.path, path, symlinks=True)
     project = Project(path)
-    change(project, side=16, batch_size=16, epochs=3, zoom=0.0)
+    change(project, side=16, batch_size=16, zoom=0.0)
     done = project.run("dvc --cd compare repro")
     assert done.returncode == 0, done.stdout
     return project
@@ -153,8 +153,8 @@ def picture(path):
     with Image.open(path) as image:
         assert image.format == "PNG" and not image.text
         pixels = np.array(image.convert("RGB"))
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
-    assert min(pixels.shape[:2]) >= 300
+    assert len(np.unique(pixels @ [1 << 16, 1 << 8, 1])) > 50
+    assert min(pixels.shape[:2]) >= 240
     return pixels
 
 

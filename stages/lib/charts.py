@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from stages.lib import files
 
 LABELLED = 30    # classes at most that are written out and counted
-ROWS, COLUMNS = 4, 6    # of the sheet of mistakes
+ROWS, COLUMNS = 4, 6    # of the sheet of mistakes, at most
 LETTERS = 24    # of a class name in the sheet
 
 
@@ -84,10 +84,11 @@ def mistakes(images, probabilities, labels, names, path):
     wrong = np.flatnonzero(predicted != labels)
     order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
     worst = wrong[order][:ROWS * COLUMNS]
-    figure = Figure((2 * COLUMNS, 2.5 * ROWS), layout="constrained")
+    rows = max(1, -(-len(worst) // COLUMNS))
+    figure = Figure((2 * COLUMNS, 2.5 * rows), layout="constrained")
     figure.suptitle(f"Test: {len(wrong):,} of {len(labels):,} wrong" + (
         "; those of greatest confidence" if len(worst) else ""))
-    for axes, row in zip(figure.subplots(ROWS, COLUMNS).flat, worst):
+    for axes, row in zip(figure.subplots(rows, COLUMNS).flat, worst):
         axes.imshow(images[row])
         guess = names[predicted[row]][:LETTERS]
         axes.set_xlabel(f"{guess} {probabilities[row].max():.2f}\n"
@@ -121,9 +122,7 @@ def comparison(rows, path):
                 [row["accuracy_high"] for row in of] - height]))
         axes.bar_label(bars, [f"{value:.3f}" for value in height],
                        label_type="center", color="white")
-    first = {row["model"]: row for row in reversed(rows)}
-    axes.set_xticks(range(len(models)), [_caption(first[name])
-                                         for name in models])
+    axes.set_xticks(range(len(models)), [_caption(row) for row in of])
     axes.set(ylim=(0, 1), title="Accuracy, with 95 % Wilson intervals")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
