@@ -19,6 +19,7 @@ import numpy as np
 
 from stages.lib import arrays, charts, files, head, params, timings
 from stages.lib.board import board
+from stages.lib.errors import ArtefactError
 from stages.lib.feed import feed, steps
 from stages.lib.pixels import rescale
 from stages.lib.runtime import VERBOSE, keras, save_model, start
@@ -35,9 +36,16 @@ def labelled(split, side):
     """Return a split's images, uint8 (n, side, side, 3), and labels (n,).
 
     What is scaled is kept in memory.
+
+    Raises:
+        ArtefactError: missing, damaged, or not of one run.
     """
     images = arrays.open_array(f"data/resized/{split}_x.npy", ndim=4)
     labels = arrays.open_array(f"data/prepared/{split}_y.npy", ndim=1)
+    if len(images) != len(labels):
+        raise ArtefactError(
+            f"data/resized/{split}_x.npy has {len(images)} rows, "
+            f"data/prepared/{split}_y.npy {len(labels)}; run `dvc repro`")
     if images.shape[1] == side:
         return images, labels
     scaled = np.empty((len(images), side, side, 3), np.uint8)
@@ -113,6 +121,14 @@ def fit(model, given, data, validation, callbacks):
     return history
 
 
+def keep_history(history):
+    """Write `history`, lists of values by name, as a table and a picture."""
+    rows = zip(*(history[name] for name in HISTORY))
+    files.write_csv("compare/results/history.csv", ["epoch", *HISTORY],
+                    ([k, *row] for k, row in enumerate(rows, start=1)))
+    charts.history(history, "compare/results/history.png")
+
+
 def main():
     """Train, keep the best epoch, score it."""
     given = params.read(params.Compare, "compare").convnet
@@ -128,10 +144,7 @@ def main():
     with board("convnet") as log:
         history = fit(model, given, data, validation, [log])
     seconds = time.monotonic() - began
-    files.write_csv("compare/results/history.csv", ["epoch", *HISTORY],
-                    ([k, *row] for k, row in enumerate(
-                        zip(*(history[name] for name in HISTORY)), start=1)))
-    charts.history(history, "compare/results/history.png")
+    keep_history(history)
     metrics = {split: scores(head.probabilities(model, splits[split][0]),
                              splits[split][1])
                for split in ("validation", "test")}

@@ -107,7 +107,6 @@ def comparison(rows, path):
     Args:
         rows: dictionaries, see `stages/compare.py`.
     """
-    models = list(dict.fromkeys(row["model"] for row in rows))
     splits = list(dict.fromkeys(row["split"] for row in rows))
     width = 0.8 / len(splits)
     figure = Figure((7, 4.5), layout="constrained")
@@ -122,7 +121,7 @@ def comparison(rows, path):
                 [row["accuracy_high"] for row in of] - height]))
         axes.bar_label(bars, [f"{value:.3f}" for value in height],
                        label_type="center", color="white")
-    axes.set_xticks(range(len(models)), [_caption(row) for row in of])
+    axes.set_xticks(range(len(of)), [_caption(row) for row in of])
     axes.set(ylim=(0, 1), title="Accuracy, with 95 % Wilson intervals")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
