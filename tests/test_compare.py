@@ -195,7 +195,7 @@ def test_charts_follow_their_numbers(tmp_path):
     def draw(name, epochs, predicted):
         """Return the bytes of both pictures."""
         charts.history(epochs, tmp_path / name)
-        charts.confusion(labels, np.array(predicted), ["a", "b", "裾"],
+        charts.confusion(labels, np.array(predicted), ["a", "$b$", "裾"],
                          tmp_path / f"{name}2")
         return [(tmp_path / f"{name}{k}").read_bytes() for k in ("", "2")]
 
