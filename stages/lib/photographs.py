@@ -29,9 +29,10 @@ def read(root, path):
     real = os.path.realpath(os.path.join(root, path))
     if os.path.commonpath([root, real]) != root:
         raise PictureError("leads out of the folder")
-    if not os.path.isfile(real):
-        raise PictureError("a link to nothing" if not os.path.exists(real)
-                           else "not a regular file")
+    if not os.path.exists(real):
+        raise PictureError("no such file, or a link to nothing")
+    if not os.path.isfile(real):    # a pipe would be waited for
+        raise PictureError("not a regular file")
     try:
         with open(real, "rb") as file:
             return file.read()

@@ -55,6 +55,6 @@ def summary():
                       for one in files.read_json(PATH))
     if not reasons:
         return None
-    return (f"{sum(reasons.values()):,} files are no rows: " + ", ".join(
+    return ("files that are no rows: " + ", ".join(
         f"{count:,} {reason}" for reason, count in reasons.most_common())
         + f"; see {PATH}")

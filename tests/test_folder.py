@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""A folder of photographs: every format, every bad file, from end to end."""
+import hashlib
+import json
+import os
+import re
+
+import h5py
+import numpy as np
+import pytest
+from conftest import COLOURS, stage
+from pictures import bad, formats, noise, put, saved
+from test_readme import photographs
+
+from stages.lib import head
+from stages.lib.runtime import load_model
+
+KINDS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP",
+         "gif": "GIF"}
+
+
+def read(project, name):
+    """Return a JSON file of a project."""
+    with open(project.file(name), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def bad_folder(root):
+    """Make a folder of all formats and all bad files; return the reasons.
+
+    Two classes, one of them with a name that can be written in two ways; two
+    splits.  A picture of train is in test, too, in another format.
+    """
+    hat, cafe = "hat", "caf\u00e9"
+    for k in range(12):
+        put(f"{root}/train/{hat}/{k:02}.png", saved(noise(9, 7, k), "PNG"))
+    for name, (data, _, _) in formats().items():
+        put(f"{root}/train/{cafe}/{name}", data)
+    put(f"{root}/holdout/cafe\u0301/deeper/x.png",
+        saved(noise(5, 5, 99), "PNG"))
+    put(f"{root}/holdout/cafe\u0301/leak.bmp", saved(noise(9, 7, 3), "BMP"))
+    reasons = {}
+    for name, (data, reason) in bad().items():
+        put(f"{root}/train/{hat}/{name}", data)
+        reasons[f"train/{hat}/{name}"] = reason
+    put(f"{root}/../secret.png", saved(noise(5, 5), "PNG"))
+    for name, target, reason in [
+            ("out.png", "../../../secret.png", "leads out of the folder"),
+            ("gone.png", "nowhere.png", "no such file, or a link to nothing"),
+            ("more", "../../holdout", "a link to a folder")]:
+        os.symlink(target, f"{root}/train/{hat}/{name}")
+        reasons[f"train/{hat}/{name}"] = reason
+    os.mkfifo(f"{root}/train/{hat}/pipe.png")
+    reasons[f"train/{hat}/pipe.png"] = "not a regular file"
+    put(f"{root}/train/lost.png", saved(noise(5, 5), "PNG"))
+    reasons["train/lost.png"] = "not in a folder of a class"
+    os.mkdir(f"{root}/train/void")
+    put(f"{root}/val/{hat}/a.png", saved(noise(5, 5), "PNG"))
+    put(f"{root}/train/{hat}/.DS_Store", b"x")
+    put(f"{root}/train/{hat}/Thumbs.db", b"x")
+    for name, reason in [
+            ("train/void", "an empty folder"),
+            ("val", "in none of the splits"),
+            (f"train/{hat}/.DS_Store", "hidden"),
+            (f"train/{hat}/Thumbs.db", "hidden")]:
+        reasons[name] = f"not read: {reason}"
+    return reasons
+
+
+def test_bad_files(project, monkeypatch, tmp_path, capsys):
+    """Each file is a row or refused with its reason; too many stop."""
+    root = str(tmp_path / "photographs")
+    reasons = bad_folder(root)
+    wrong = sum(not reason.startswith("not") or "regular" in reason
+                or "class" in reason or "image" in reason
+                for reason in reasons.values())
+    before = os.stat(project.file("data/prepared/train_x.npy")).st_ino
+    project.set(data__source=root)
+    line = stage(project, monkeypatch, "prepare")
+    assert re.match(rf"prepare: {wrong} of {wrong + 30} files are refused, "
+                    r"more than data.max_refused_fraction 0.01 allows; the "
+                    r"first: train/hat/bomb.png: decompression bomb: .*; "
+                    "all: results/refused.json", line), line
+    assert os.stat(project.file("data/prepared/train_x.npy")).st_ino == before
+    project.set(data__max_refused_fraction=0.5)
+    assert stage(project, monkeypatch, "prepare") is None
+    said = capsys.readouterr().out
+    refused = read(project, "results/refused.json")
+    assert {one["file"]: one["reason"] for one in refused} == reasons
+    assert [one["file"] for one in refused] == sorted(reasons)
+    assert refused[0] == {"file": "train/hat/.DS_Store", "split": "train",
+                          "class": "hat", "reason": "not read: hidden"}
+    assert read(project, "results/data.json") == {
+        "leaked_images": 1, "refused_files": wrong, "missing_classes": 1}
+    assert ("leak: holdout/cafe\u0301/leak.bmp is the same picture as train/"
+            "hat/03.png") in said
+    assert "test: no image of hat" in said
+    assert "files that are no rows: 5 truncated, 4 not read, " in said
+    assert read(project, "data/prepared/dataset.json") == {
+        "class_names": ["caf\u00e9", "hat"]}
+    rows_are_files(project, root)
+
+
+def rows_are_files(project, root):
+    """Demand that each row is one good file, in the order of the names."""
+    seen = []
+    for split, count in [("train", 25), ("validation", 3), ("test", 2)]:
+        x = np.load(project.file(f"data/prepared/{split}_x.npy"))
+        y = np.load(project.file(f"data/prepared/{split}_y.npy"))
+        rows = read(project, f"data/prepared/{split}.json")
+        assert x.shape == (count, 0, 0, 3) and len(y) == len(rows) == count
+        names = [row["image"] for row in rows]
+        assert names == sorted(names)
+        seen += names
+        for row, label in zip(rows, y):
+            with open(os.path.join(root, row["image"]), "rb") as file:
+                assert row["sha256"] == hashlib.sha256(
+                    file.read()).hexdigest()
+            assert label == (row["class"] == "hat")
+            assert ("/hat/" in row["image"]) == label
+    assert len(set(seen)) == 30
+
+
+@pytest.mark.parametrize("names, pattern", [
+    (["hat/a", "coat/a"], ": no train/ in it; a source folder holds train/<c"),
+    (["train/hat/a", "test/hat/a", "holdout/hat/a"], ": holdout/ and test/ "),
+    (["train/hat/a"], ": 1 classes with images; two at least are needed"),
+    (["train/hat/a", "train/b/a", "test/coat/a"],
+     ": train has no image of the class coat; bring some, or remove"),
+    (["train/hat/a", "train/b/a", "test/hat/a"],
+     r"class 0 \(b\) has 1 images in train; data.validation_fraction 0.1"),
+    (["train/hat/a", "train/b/a", "validation/hat/a"],
+     r"class 0 \(b\) has 1 images in train; data.test_fraction 0.1 needs 10"),
+])
+def test_folders_that_are_no_source(project, monkeypatch, names, pattern):
+    """A folder that is not a data set is refused in one line."""
+    for name in names:
+        put(project.file(f"bad/{name}.png"), saved(noise(4, 4), "PNG"))
+    project.set(data__source="bad")
+    line = stage(project, monkeypatch, "prepare")
+    assert re.match("prepare: (bad)?" + pattern, line), line
+
+
+@pytest.mark.parametrize("output", ["../a.h5", "/a.h5", "a.keras"])
+def test_output_stays_inside(project, monkeypatch, output):
+    """The fused model goes into the repository, as .h5."""
+    project.set(fuse__output=output)
+    assert re.match("fuse: params.yaml: fuse.output: .*(outside|end with .h5)",
+                    stage(project, monkeypatch, "fuse"))
+
+
+def tiny_folder(root):
+    """Make photographs of 3 colours, of all formats and many sizes."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 4)):
+        for k, name in enumerate(["coat", "gr\u00fcn", "hat"]):
+            for number in range(count):
+                size = random.integers(20, 50, 2)
+                image = COLOURS[[1, 2, 4][k]] + random.normal(
+                    0, 10, (*size, 3))
+                end = list(KINDS)[number % len(KINDS)]
+                put(f"{root}/{split}/{name}/{number}.{end}",
+                    saved(image.clip(0, 255).astype(np.uint8), KINDS[end]))
+
+
+def test_end_to_end(project, tmp_path, monkeypatch):
+    """The README's commands for photographs, and what they leave."""
+    root = tmp_path / "absolute" / "photographs"
+    tiny_folder(root)
+    said = [project.run(line.replace("/absolute/path", str(root.parent)))
+            for line in photographs()]
+    for done in said:
+        assert done.returncode == 0, done.stdout
+    x = np.load(project.file("features/test_x.npy"))
+    p = head.probabilities(load_model(project.file("models/head.h5")), x)
+    rows = read(project, "data/prepared/test.json")
+    names = ["coat", "gr\u00fcn", "hat"]
+    predicted = said[1].stdout.splitlines()
+    assert len(predicted) == len(rows) == 12
+    for row, q, line in zip(rows, p, predicted):
+        name, best, probability, *_ = line.split("\t")
+        assert name == f"{root}/{row['image']}"
+        assert best == names[q.argmax()]
+        assert float(probability) == pytest.approx(q.max(), abs=1e-4)
+    assert said[2].stdout.splitlines()[0].split("\t")[:2] == [
+        "test:3", rows[3]["image"]]
+    model = load_model(project.file("photographs.h5"))
+    assert model.input_shape == (None, None, None, 3)
+    with h5py.File(project.file("photographs.h5")) as file:
+        assert list(file.attrs["class_names"]) == names
+        assert file.attrs["resize_mode"] == "crop"
+    assert np.load(project.file("data/prepared/validation_y.npy")).size == 4
+    assert "up to date" in project.run("dvc status").stdout
+    put(f"{root}/test/hat/0.jpg", saved(noise(9, 9), "PNG"))
+    line = stage(project, monkeypatch, "resize")
+    assert line == (f"resize: {root}/test/hat/0.jpg: changed since prepare "
+                    "saw it; run `dvc repro`")
