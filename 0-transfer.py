@@ -51,8 +51,10 @@ def main():
     if done.returncode:
         sys.exit("0-transfer.py: the pipeline failed, see above; no new "
                  "cifar10.h5 is given")
-    if os.path.realpath(project) != os.path.realpath(os.curdir):
-        bring(os.path.join(project, "cifar10.h5"), "cifar10.h5")
+    model = os.path.join(project, __import__("dvc.api").api.params_show(
+        repo=project)["fuse"]["output"])
+    if os.path.realpath(model) != os.path.realpath("cifar10.h5"):
+        bring(model, "cifar10.h5")
     with open(os.path.join(project, "results", "metrics.json"),
               encoding="utf-8") as file:
         accuracy = __import__("json").load(file)["test"]["accuracy"]

@@ -6,10 +6,11 @@ Usage: benchmarks/run.py [NAME ...]
 Runs on real CIFAR-10 at the defaults (see tests/real_data.py), all in one
 run, because machines differ and drift; medians of three runs.  Prints a
 table and writes build/bench.json.  NAME picks some of: rest, rate, idle,
-extraction, tail.
+extraction, tail, decoding.
 """
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -18,11 +19,12 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 
+import decoding as decoding_rates  # noqa: E402
 import engines  # noqa: E402
 import real_data  # noqa: E402
 import stage  # noqa: E402
 import tails  # noqa: E402
-from conftest import environment  # noqa: E402
+from conftest import clone, environment  # noqa: E402
 
 IMAGES = 2048        # measured, then scaled to the data set
 EPOCHS = 20
@@ -158,8 +160,23 @@ def tail(_project, source, weights):
     return tails.measure(given, images.astype("uint8"), labels)
 
 
+def decoding(_project, _source, _weights):
+    """Photographs from files to the side, against Keras' reader."""
+    folder = os.path.realpath(os.path.join(real_data.DATA, "clothing"))
+    project = clone(os.path.join(ROOT, "build", "decoding"))
+    project.set(data__source=folder)
+    done = project.run("python -m stages.prepare")
+    assert done.returncode == 0, done.stdout
+    os.chdir(project.path)
+    try:
+        return decoding_rates.measure(folder, "validation", [150, 224])
+    finally:
+        os.chdir(ROOT)
+        shutil.rmtree(project.path)
+
+
 BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle,
-              "extraction": extraction, "tail": tail}
+              "extraction": extraction, "tail": tail, "decoding": decoding}
 
 
 def show(values, indent=2):
@@ -178,7 +195,7 @@ def main(names):
     if not os.path.isdir(real_data.DATA):
         sys.exit("benchmarks: ../shared/data is missing")
     source, weights = real_data.unpack()
-    needed = set(names or BENCHMARKS) - {"extraction", "tail"}
+    needed = set(names or BENCHMARKS) - {"extraction", "tail", "decoding"}
     project = real_data.experiment(source, weights) if needed else None
     results = {}
     for name in names or BENCHMARKS:

@@ -5,15 +5,19 @@ In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; or without pixels
      data/prepared/{split}.json   then it lists the files in data.source
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
+import numpy as np
+
 from stages.lib import arrays, files, params
 from stages.lib.batches import batches, progress
 from stages.lib.parallel import ordered
+from stages.lib.photographs import decode_jpeg
 from stages.lib.pixels import rescale
 from stages.lib.prepared import Images
 from stages.lib.runtime import tf
 from stages.lib.stage import run
 
 BATCH = 64
+FILES = 16    # a batch of photographs, decoded in one call of TensorFlow
 
 
 def resize(images, given):
@@ -28,11 +32,35 @@ def resize(images, given):
         return tf.cast(rescale(batch, **given.model_dump()), tf.uint8)
 
     if images.of_files:
-        return ordered(lambda row: scale(images[row][None]).numpy(),
-                       range(len(images)))
+        return from_files(images, scale, given.side)
     scaled = batches(images.array, BATCH).map(
         scale, num_parallel_calls=tf.data.AUTOTUNE)
     return scaled.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+
+
+def from_files(images, scale, side):
+    """Yield photographs batch by batch; see `resize`."""
+    one = tf.function(scale, [tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    shape = tf.TensorSpec((side, side, 3), tf.uint8)
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def jpegs(files):
+        """Return the pictures in the bytes of JPEG files."""
+        return tf.map_fn(lambda data: scale(decode_jpeg(data)[None])[0],
+                         files, fn_output_signature=shape)
+
+    def batch(first):
+        """Return the photographs from the row `first` on."""
+        rows = np.arange(first, min(first + FILES, len(images)))
+        quick = np.array([images.jpeg(row) for row in rows])
+        found = np.empty((len(rows), side, side, 3), np.uint8)
+        if quick.any():
+            found[quick] = jpegs([images.read(row) for row in rows[quick]])
+        for k in np.flatnonzero(~quick):
+            found[k] = one(images[rows[k]][None])[0]
+        return found
+
+    return ordered(batch, range(0, len(images), FILES))
 
 
 def main():

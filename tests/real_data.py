@@ -19,6 +19,16 @@ BUILD = os.path.join(ROOT, "build", "real")
 WEIGHTS = "mobilenet_7_5_224_tf_no_top.h5"
 
 
+def there():
+    """Tell whether the real data are there; exit if they must be."""
+    if os.path.isdir(DATA):
+        return True
+    if os.environ.get("REAL_DATA") == "required":
+        sys.exit(f"real data: {os.path.relpath(DATA, ROOT)} is missing")
+    print("real data: SKIPPED, ../shared/data is not there")
+    return False
+
+
 def unpack():
     """Return the paths of CIFAR-10 as `.npz` and of the weights."""
     source = os.path.join(BUILD, "cifar10.npz")
@@ -41,10 +51,7 @@ def experiment(source, weights, *settings):
 
 def main():
     """Run the pipeline at its defaults, check what the task checks."""
-    if not os.path.isdir(DATA):
-        if os.environ.get("REAL_DATA") == "required":
-            sys.exit(f"real data: {os.path.relpath(DATA, ROOT)} is missing")
-        print("real data: SKIPPED, ../shared/data is not there")
+    if not there():
         return
     source, weights = unpack()
     project = experiment(source, weights)

@@ -28,16 +28,18 @@ def read(project, name):
 def bad_folder(root):
     """Make a folder of all formats and all bad files; return the reasons.
 
-    Two classes, one of them with a name that can be written in two ways; two
-    splits.  A picture of train is in test, too, in another format.
+    Two classes, one of them with a name that can be written in two ways.  A
+    picture of train is in test, too, in another format.
     """
     hat, cafe = "hat", "caf\u00e9"
     for k in range(12):
         put(f"{root}/train/{hat}/{k:02}.png", saved(noise(9, 7, k), "PNG"))
     for name, (data, _, _) in formats().items():
         put(f"{root}/train/{cafe}/{name}", data)
-    put(f"{root}/holdout/cafe\u0301/deeper/x.png",
-        saved(noise(5, 5, 99), "PNG"))
+    for k, name in enumerate([
+            "validation/hat/x", "validation/cafe\u0301/x",
+            "holdout/cafe\u0301/deeper/x"]):
+        put(f"{root}/{name}.png", saved(noise(5, 5, k), "PNG"))
     put(f"{root}/holdout/cafe\u0301/leak.bmp", saved(noise(9, 7, 3), "BMP"))
     reasons = {}
     for name, (data, reason) in bad().items():
@@ -77,7 +79,7 @@ def test_bad_files(project, monkeypatch, tmp_path, capsys):
     before = os.stat(project.file("data/prepared/train_x.npy")).st_ino
     project.set(data__source=root)
     line = stage(project, monkeypatch, "prepare")
-    assert re.match(rf"prepare: {wrong} of {wrong + 30} files are refused, "
+    assert re.match(rf"prepare: {wrong} of {wrong + 32} files are refused, "
                     r"more than data.max_refused_fraction 0.01 allows; the "
                     r"first: train/hat/bomb.png: decompression bomb: .*; "
                     "all: results/refused.json", line), line
@@ -104,7 +106,7 @@ def test_bad_files(project, monkeypatch, tmp_path, capsys):
 def rows_are_files(project, root):
     """Demand that each row is one good file, in the order of the names."""
     seen = []
-    for split, count in [("train", 25), ("validation", 3), ("test", 2)]:
+    for split, count in [("train", 28), ("validation", 2), ("test", 2)]:
         x = np.load(project.file(f"data/prepared/{split}_x.npy"))
         y = np.load(project.file(f"data/prepared/{split}_y.npy"))
         rows = read(project, f"data/prepared/{split}.json")
@@ -118,7 +120,7 @@ def rows_are_files(project, root):
                     file.read()).hexdigest()
             assert label == (row["class"] == "hat")
             assert ("/hat/" in row["image"]) == label
-    assert len(set(seen)) == 30
+    assert len(set(seen)) == 32
 
 
 @pytest.mark.parametrize("names, pattern", [

@@ -113,7 +113,7 @@ def key(extractor, cut, backbone, extract):
             "weights": digest(extractor),
             "layers": layers.hexdigest(),
             "dtype": extract.dtype, "engine": extract.engine,
-            "code": files.digest(engine.__file__, "sha256"),
+            "code": engine.code(),
             **{name: version(name) for name in LIBRARIES}}
 
 

@@ -15,7 +15,7 @@ class Split(NamedTuple):
         x: uint8 (n, h, w, 3); (n, 0, 0, 3) if the images are files.
         y: class, uint8 or int64 (n,).
         rows: of each row, what it shows: "image", "class", and of a file
-            "sha256".
+            "sha256", and whether TensorFlow decodes it as well ("jpeg").
         pictures: digest of each row's pixels, uint8 (n, 16).
     """
 

@@ -5,7 +5,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 CORES = os.cpu_count()
-AHEAD = 8    # results a core that may wait: all that is held in memory
+AHEAD = 2    # results a core that may wait: all that is held in memory
 
 
 def ordered(function, items):

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The prepared images of a split: in an array, or in files that it lists."""
 import hashlib
+import os
 
 import numpy as np
 
 from stages.lib import arrays, files, photographs
-from stages.lib.errors import PictureError, SourceError
+from stages.lib.errors import SourceError
 
 
 class Images:
@@ -47,17 +48,30 @@ class Images:
         """Return one image, uint8 (h, w, 3).
 
         Raises:
-            SourceError: its file is not the one that `prepare` saw.
+            SourceError: as `read`.
         """
-        if not self.of_files:
-            return np.array(self.array[row])
-        name = self._rows[row]["image"]
+        if self.of_files:
+            return photographs.decode(self.read(row))
+        return np.array(self.array[row])
+
+    def jpeg(self, row):
+        """Tell whether `photographs.decode_jpeg` may decode a row's file."""
+        return self._rows[row]["jpeg"]
+
+    def read(self, row):
+        """Return the bytes of a row's file.
+
+        Raises:
+            SourceError: it is not the one that `prepare` saw.
+        """
+        path = os.path.join(self._source, self._rows[row]["image"])
         try:
-            data = photographs.read(self._source, name)
-        except PictureError as error:
-            raise SourceError(f"{self._source}/{name}: {error}; mend it, then "
-                              "run `dvc repro`") from error
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read ({error.strerror}); "
+                              "mend it, then run `dvc repro`") from error
         if hashlib.sha256(data).hexdigest() != self._rows[row]["sha256"]:
-            raise SourceError(f"{self._source}/{name}: changed since prepare "
-                              "saw it; run `dvc repro`")
-        return photographs.decode(data)
+            raise SourceError(f"{path}: changed since prepare saw it; run "
+                              "`dvc repro`")
+        return data

@@ -63,19 +63,21 @@ def _walk(root):
 
     for folder, folders, names in os.walk(root, onerror=stop):
         inner = os.path.relpath(folder, root)
-        if not folders and not names:
+        if not folders and not names and inner != os.curdir:
             yield _place(inner, refused.NOT_READ + "an empty folder")
-        for name in [*names, *folders]:
+        for name in folders[:]:
             path = os.path.normpath(os.path.join(inner, name))
             reason = _not_read(path) or _odd(os.path.join(root, path))
-            if reason and name in folders:
+            if reason:    # else os.walk looks into it
                 folders.remove(name)
-            if reason or name in names:
                 yield _place(path, reason)
+        for name in names:
+            path = os.path.normpath(os.path.join(inner, name))
+            yield _place(path, _not_read(path) or _odd(path))
 
 
 def _place(path, reason):
-    """Return the `Refused` of a path: its split and class."""
+    """Return the `Refused` of a path in the source: its split and class."""
     split, *inner = path.split(os.sep)
     split = FOLDERS.get(split)
     class_name = None
@@ -88,7 +90,8 @@ def _place(path, reason):
 
 
 def _not_read(path):
-    """Return why nobody would expect `path` to be read, or None."""
+    """Return why nobody expects `path`, in the source, to be read, or None.
+    """
     name = os.path.basename(path)
     if name.startswith(".") or name in refused.HIDDEN:
         return refused.NOT_READ + "hidden"
@@ -119,6 +122,7 @@ def _examine(root, found):
         return found._replace(reason=str(error))
     return {"image": found.file, "class": found.class_name,
             "sha256": hashlib.sha256(data).hexdigest(),
+            "jpeg": photographs.same_jpeg(data, pixels),
             "split": found.split, "picture": digests([pixels])[0]}
 
 
@@ -128,6 +132,6 @@ def _split(rows, names):
     return Split(
         np.empty((len(rows), 0, 0, 3), np.uint8),
         np.array([index[row["class"]] for row in rows], least(names)),
-        [{key: row[key] for key in ("image", "class", "sha256")}
+        [{key: row[key] for key in ("image", "class", "sha256", "jpeg")}
          for row in rows],
         np.array([row["picture"] for row in rows]))
