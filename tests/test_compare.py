@@ -16,6 +16,7 @@ from stages.lib.params import Convnet
 from stages.lib.pixels import rescale
 from stages.lib.runtime import keras, load_model
 
+PARAMS = "compare/params.yaml"
 RED = (255, 0, 0)
 
 
@@ -25,7 +26,8 @@ def compared(finished, tmp_path_factory):
     path = tmp_path_factory.mktemp("compared") / "project"
     shutil.copytree(finished.path, path, symlinks=True)
     project = Project(path)
-    change(project, side=16, batch_size=16, zoom=0.0)
+    project.set(PARAMS, convnet__side=16, convnet__batch_size=16,
+                convnet__zoom=0.0)
     done = project.run("dvc --cd compare repro")
     assert done.returncode == 0, done.stdout
     return project
@@ -37,16 +39,6 @@ def changeable(compared, tmp_path):
     path = tmp_path / "project"
     shutil.copytree(compared.path, path, symlinks=True)
     return Project(path)
-
-
-def change(project, **values):
-    """Change compare/params.yaml."""
-    yaml, path = YAML(), project.file("compare/params.yaml")
-    with open(path, encoding="utf-8") as file:
-        params = yaml.load(file)
-    params["convnet"].update(values)
-    with open(path, "w", encoding="utf-8") as file:
-        yaml.dump(params, file)
 
 
 def table(project):
@@ -130,10 +122,10 @@ def test_no_minutes_but_measured_ones(changeable, monkeypatch, capsys):
 
 def test_bad_input(changeable, monkeypatch):
     """Unknown keys, wrong values, missing and diverging things are a line."""
-    change(changeable, shift=1.0)
+    changeable.set(PARAMS, convnet__shift=1.0)
     assert stage(changeable, monkeypatch, "convnet").startswith(
         "convnet: compare/params.yaml: convnet.shift: ")
-    change(changeable, shift=0.1, epoch=3)
+    changeable.set(PARAMS, convnet__shift=0.1, convnet__epoch=3)
     assert ("convnet: compare/params.yaml: convnet.epoch: unknown name"
             in stage(changeable, monkeypatch, "convnet"))
     os.unlink(changeable.file("compare/models/convnet.h5"))
