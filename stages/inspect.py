@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Look into the cached features: a doctor, a page, a difference.
+
+Usage: python -m stages.inspect [options], see --help; never part of
+`dvc repro`.
+
+In:  features/, data/prepared/, and for pictures data/resized/
+     models/head.h5           its predictions, for the page
+Out: results/inspect/*.csv    plots for `dvc plots show`
+     and what the options name
+
+Ends with status 1 if something is found that --fail-on names.
+"""
+import argparse
+import json
+import sys
+
+from stages.lib.errors import FindingError, ParameterError
+from stages.lib.inspection import cached, doctor, report
+from stages.lib.stage import run
+
+KINDS = ("nan", "dead", "leaks", "duplicates", "near_leaks",
+         "near_duplicates", "suspects")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusal is one line."""
+
+    def error(self, message):
+        """Raise a ParameterError instead of printing the usage."""
+        raise ParameterError(f"{message}; see --help")
+
+
+def number(kind, low, high):
+    """Return a function from text to a number of `kind` in low..high."""
+    def parse(text):
+        """Return the number in `text`."""
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not in {low}..{high}")
+        return value
+    parse.__name__ = kind.__name__
+    return parse
+
+
+def options():
+    """Return what the command line demands."""
+    parser = Parser(prog="python -m stages.inspect",
+                    description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--json", action="store_true", help="findings as JSON, complete")
+    add("--top", type=number(int, 1, 10**6), default=10,
+        help="lines a list (%(default)s)")
+    add("--fail-on", type=kinds, default=[], metavar="KIND,…",
+        help=f"end with status 1 if there are any: {', '.join(KINDS)}")
+    add("--neighbours", type=number(int, 1, 10**4), default=100,
+        help="train images that vote on a class (%(default)s)")
+    add("--near", type=number(float, 0, 2), default=0.1,
+        help="greatest cosine distance of standardised features between near "
+        "duplicates (%(default)s)")
+    add("--suspect", type=number(float, 0, 1), default=0.05,
+        help="greatest belief in a suspect's label: the share of its votes "
+        "over that of the first other class (%(default)s)")
+    add("--dead", type=number(float, 0, 1e9), default=1e-6,
+        help="greatest standard deviation of a dead dimension (%(default)s)")
+    return parser.parse_args()
+
+
+def kinds(text):
+    """Return the kinds in `text`, separated by commas."""
+    found = [name.replace("-", "_") for name in text.split(",")]
+    for name in found:
+        if name not in KINDS:
+            raise argparse.ArgumentTypeError(
+                f"unknown kind {name!r}; known: {', '.join(KINDS)}")
+    return found
+
+
+def demand(findings, unwanted):
+    """Raise a FindingError if there is any finding of a kind in `unwanted`."""
+    counts = {
+        "nan": sum(one["rows_not_finite"] for one in findings["arrays"]),
+        "dead": sum(len(one["dead"]) for one in findings["arrays"])}
+    found = [f"{name} {counts.get(name, len(findings.get(name, ()))):,}"
+             for name in unwanted
+             if counts.get(name, len(findings.get(name, ())))]
+    if found:
+        raise FindingError(f"found what --fail-on names: {', '.join(found)}")
+
+
+def main():
+    """Examine the cache, say and write what was asked for."""
+    given = options()
+    features = cached.load()
+    examined = doctor.examine(features, given)
+    if given.json:
+        json.dump(examined.findings, sys.stdout, indent=2)
+        print()
+    else:
+        print("\n".join(report.lines(examined.findings, given.top)))
+    demand(examined.findings, given.fail_on)
+
+
+if __name__ == "__main__":
+    run(main)
