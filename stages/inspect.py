@@ -12,12 +12,20 @@ Out: results/inspect/*.csv    plots for `dvc plots show`
 Ends with status 1 if something is found that --fail-on names.
 """
 import argparse
+import importlib
 import json
-import sys
+import os
 
+import numpy as np
+
+from stages.lib import files, manifest
 from stages.lib.errors import FindingError, ParameterError
-from stages.lib.inspection import cached, doctor, report
+from stages.lib.inspection import (cached, difference, doctor, page,
+                                   projection, projector, report, revision)
 from stages.lib.stage import run
+
+HEAD = "models/head.h5"
+PLOTS = "results/inspect"
 
 KINDS = ("nan", "dead", "leaks", "duplicates", "near_leaks",
          "near_duplicates", "suspects")
@@ -61,9 +69,64 @@ def options():
     add("--suspect", type=number(float, 0, 1), default=0.05,
         help="greatest belief in a suspect's label: the share of its votes "
         "over that of the first other class (%(default)s)")
+    add("--html", metavar="OUT", help="write a page to explore")
+    add("--projector", metavar="DIR",
+        help="write files for TensorBoard's projector")
+    add("--plots", action="store_true",
+        help=f"write {PLOTS}/*.csv for `dvc plots show`")
+    add("--rev", help="compare with the features of this DVC revision")
+    add("--points", type=number(int, 1, 100000), default=10000,
+        help="images in page, plot and projector (%(default)s)")
+    add("--projection", choices=projection.KINDS, default="tsne",
+        help="how features become two dimensions (%(default)s)")
+    add("--seed", type=number(int, 0, 2**32 - 1), default=0,
+        help="of sample and projection (%(default)s)")
     add("--dead", type=number(float, 0, 1e9), default=1e-6,
         help="greatest standard deviation of a dead dimension (%(default)s)")
     return parser.parse_args()
+
+
+def predictions(features, chosen):
+    """Return what the head says of the chosen images, integer (points,).
+
+    None if there is no head yet.
+    """
+    if not os.path.exists(HEAD):
+        return None
+    # TensorFlow takes 4 s to start: only a page needs it.
+    head = importlib.import_module("stages.lib.head")
+    runtime = importlib.import_module("stages.lib.runtime")
+    x = [manifest.features(split) for split in files.SPLITS]
+    model = runtime.load_model(HEAD)
+    parts = [head.probabilities(model, x[k][
+        features.row[chosen[features.split[chosen] == k]]]).argmax(1)
+        for k in range(len(x)) if (features.split[chosen] == k).any()]
+    return np.concatenate(parts)
+
+
+def draw(features, examined, given):
+    """Write page, plots and projector files, as far as they are demanded."""
+    chosen = projection.sample(
+        np.flatnonzero(examined.space.usable), given.points,
+        page.wanted(features, examined), given.seed)
+    if given.projector:
+        projector.write(given.projector, features, examined, chosen)
+    if not given.html and not given.plots:
+        return
+    flat = projection.project(examined.space.points[chosen],
+                              given.projection, given.seed)
+    if given.html:
+        page.write(given.html, features, examined, chosen, flat,
+                   predictions(features, chosen))
+    if given.plots:
+        names = features.names
+        files.write_csv(f"{PLOTS}/projection.csv", ["x", "y", "class"], (
+            [f"{x:.4g}", f"{y:.4g}", names[label]] for (x, y), label
+            in zip(flat, features.labels[chosen])))
+        rows = np.flatnonzero(features.of("test") & examined.space.usable)
+        files.write_csv(f"{PLOTS}/neighbours.csv", ["actual", "predicted"], (
+            [names[features.labels[k]], names[examined.shares[k].argmax()]]
+            for k in rows))
 
 
 def kinds(text):
@@ -93,11 +156,18 @@ def main():
     given = options()
     features = cached.load()
     examined = doctor.examine(features, given)
+    findings = examined.findings
+    if given.rev:
+        findings["difference"] = difference.difference(
+            revision.load(given.rev), features, given.neighbours)
+    draw(features, examined, given)
     if given.json:
-        json.dump(examined.findings, sys.stdout, indent=2)
-        print()
+        print(json.dumps(findings, indent=2))
     else:
-        print("\n".join(report.lines(examined.findings, given.top)))
+        print("\n".join(report.lines(findings, given.top)))
+        if given.rev:
+            print("\n".join(["", *difference.lines(
+                findings["difference"], given.rev, given.top)]))
     demand(examined.findings, given.fail_on)
 
 
