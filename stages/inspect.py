@@ -89,7 +89,7 @@ def options():
 def predictions(features, chosen):
     """Return what the head says of the chosen images, integer (points,).
 
-    None if there is no head yet.
+    None if there is no head of these features yet.
     """
     if not os.path.exists(HEAD):
         return None
@@ -98,6 +98,8 @@ def predictions(features, chosen):
     runtime = importlib.import_module("stages.lib.runtime")
     x = [manifest.features(split) for split in files.SPLITS]
     model = runtime.load_model(HEAD)
+    if model.input_shape[1:] != x[0].shape[1:]:    # not trained again yet
+        return None
     parts = [head.probabilities(model, x[k][
         features.row[chosen[features.split[chosen] == k]]]).argmax(1)
         for k in range(len(x)) if (features.split[chosen] == k).any()]

@@ -52,7 +52,7 @@ def examine(cached, given):
                                     (rest, inner))
              for pair in duplicates.near(_first(one), rows, points.scaled,
                                          given.near)]
-    twins = duplicates.exact(cached.images, cached.vectors)
+    twins = duplicates.exact(cached.images, cached.vectors, points.usable)
     judged = np.concatenate([train, rest])
     believed, other = belief(shares[judged], cached.labels[judged])
     order = np.argsort(believed, kind="stable")

@@ -7,20 +7,20 @@ from scipy.sparse.csgraph import connected_components
 from stages.lib.rows import digests_of
 
 
-def exact(images, vectors):
+def exact(images, vectors, usable):
     """Return groups of equal images, lists of rows, ascending.
 
     Equal are images with the same pixels, or with the same features to the
-    bit.  A row whose features are not finite is judged by its pixels only.
+    bit.  A row whose features are not usable is judged by its pixels only.
 
     Args:
         images: digests, void (n,).
         vectors: float32 (n, d), C-contiguous.
+        usable: bool (n,).
     """
     features = np.array(digests_of(lambda rows: vectors[rows], len(vectors)))
-    bad = np.flatnonzero(~np.isfinite(vectors).all(1))
     features = features.view("V16")[:, 0]
-    features[bad] = images[bad]
+    features[~usable] = images[~usable]
     links = np.concatenate([_links(images), _links(features)])
     graph = coo_matrix((np.ones(len(links)), links.T), (len(images),) * 2)
     _, group = connected_components(graph, directed=False)

@@ -92,11 +92,11 @@ def nearest(points, among, of, count):
     """
     itself = len(of) == len(among) and (of == among).all()
     count = min(count, len(among) - itself)
-    index = NearestNeighbors(n_neighbors=max(count, 1), algorithm="brute",
-                             n_jobs=-1).fit(points[among])
     if count < 1 or not len(of):
         return Found(np.empty((len(of), 0), np.int64),
                      np.empty((len(of), 0), np.float32))
+    index = NearestNeighbors(n_neighbors=count, algorithm="brute",
+                             n_jobs=-1).fit(points[among])
     distance, rows = index.kneighbors(None if itself else points[of])
     return Found(among[rows], (1 - distance**2 / 2).astype(np.float32))
 

@@ -115,13 +115,14 @@ function select(k) {
   draw();
 }
 
-function list(id, title, found) {
-  by(`${id}-title`).textContent = `${title}: ${found.length}`;
+function list(id, title, found, all) {
+  by(`${id}-title`).textContent = `${title}: ${all.toLocaleString("en")}` +
+    (all > found.length ? `, the first ${found.length}` : "");
   by(id).replaceChildren(...found.map(group => {
     const one = make("button", "");
     group.slice(0, 2).forEach(k => one.append(picture(k, 32)));
     const k = group[0];
-    make("span", id === "leaks" ? group.map(n => DATA.where[n]).join(" = ") :
+    make("span", id === "leaks" ? group.map(n => DATA.where[n]).join(", ") :
       `${DATA.where[k]}: ${DATA.names[DATA.label[k]]}, neighbours say ` +
       DATA.names[DATA.voted[k]], one);
     one.onclick = () => select(k);
@@ -146,8 +147,9 @@ for (const name in COLOURINGS) {
   one.value = name;
 }
 by("colour").onchange = () => { hidden.clear(); legend(); draw(); };
-list("suspects", "Suspected labels", DATA.suspects.map(k => [k]));
-list("leaks", "Leaks between splits", DATA.leaks);
+list("suspects", "Suspected labels", DATA.suspects.map(k => [k]),
+  DATA.all_suspects);
+list("leaks", "Leaks between splits", DATA.leaks, DATA.all_leaks);
 legend();
 draw().then(plot => {
   plot.on("plotly_hover", hover);

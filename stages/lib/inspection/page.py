@@ -81,7 +81,10 @@ def _lists(cached, examined, chosen):
               if all(k in number for k in group)]
     leaks = [group for group in copies
              if len(set(cached.split[chosen[group]])) > 1]
-    return {"suspects": suspects[:LISTED], "leaks": leaks[:LISTED]}
+    return {"suspects": suspects[:LISTED], "leaks": leaks[:LISTED],
+            "all_suspects": len(examined.suspects),
+            "all_leaks": sum(len(set(cached.split[group])) > 1
+                             for group in examined.twins)}
 
 
 def wanted(cached, examined):

@@ -17,8 +17,8 @@ PERPLEXITY = 30    # scikit-learn's
 def project(points, kind, seed):
     """Return `points`, float32 (n, q), as float32 (n, 2).
 
-    The same points, seed and processor give the same bytes: two threads sum
-    in either order to the same, more would not.
+    The same points, seed and processor give the same bytes: t-SNE has one
+    thread, since more would add up its sums in any order.
 
     Args:
         kind: one of `KINDS`; umap only where umap-learn is installed.
@@ -37,8 +37,8 @@ def project(points, kind, seed):
     flat = PCA(min(2 if kind == "pca" else COMPONENTS, *points.shape),
                svd_solver="covariance_eigh").fit_transform(points)
     if kind == "tsne" and len(points) > 3:
-        with threadpool_limits(2):
-            flat = TSNE(init="pca", random_state=seed, n_jobs=2,
+        with threadpool_limits(1):
+            flat = TSNE(init="pca", random_state=seed,
                         perplexity=min(PERPLEXITY, (len(points) - 1) / 3)
                         ).fit_transform(flat)
     both = np.zeros((len(points), 2), np.float32)

@@ -36,7 +36,7 @@ def lines(findings, top):
                    f"{pair['mistaken']:6,} rows, separability {separable}")
     for kind, title in TITLES.items():
         yield ""
-        yield f"{title}: {len(findings[kind]):,}"
+        yield f"{title}: {len(findings[kind]):,}" if kind != "far" else title
         for one in findings[kind][:top]:
             yield f"  {_entry(kind, one)}"
         if len(findings[kind]) > top:
