@@ -11,7 +11,6 @@ Out: results/inspect/*.csv    plots for `dvc plots show`
 
 Ends with status 1 if something is found that --fail-on names.
 """
-import argparse
 import importlib
 import json
 import os
@@ -19,71 +18,12 @@ import os
 import numpy as np
 
 from stages.lib import files, manifest
-from stages.lib.errors import FindingError, ParameterError
-from stages.lib.inspection import (cached, difference, doctor, page,
+from stages.lib.errors import FindingError
+from stages.lib.inspection import (cached, difference, doctor, options, page,
                                    projection, projector, report, revision)
 from stages.lib.stage import run
 
 HEAD = "models/head.h5"
-PLOTS = "results/inspect"
-
-KINDS = ("nan", "dead", "leaks", "duplicates", "near_leaks",
-         "near_duplicates", "suspects")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose refusal is one line."""
-
-    def error(self, message):
-        """Raise a ParameterError instead of printing the usage."""
-        raise ParameterError(f"{message}; see --help")
-
-
-def number(kind, low, high):
-    """Return a function from text to a number of `kind` in low..high."""
-    def parse(text):
-        """Return the number in `text`."""
-        value = kind(text)
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not in {low}..{high}")
-        return value
-    parse.__name__ = kind.__name__
-    return parse
-
-
-def options():
-    """Return what the command line demands."""
-    parser = Parser(prog="python -m stages.inspect",
-                    description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--json", action="store_true", help="findings as JSON, complete")
-    add("--top", type=number(int, 1, 10**6), default=10,
-        help="lines a list (%(default)s)")
-    add("--fail-on", type=kinds, default=[], metavar="KIND,…",
-        help=f"end with status 1 if there are any: {', '.join(KINDS)}")
-    add("--neighbours", type=number(int, 1, 10**4), default=100,
-        help="train images that vote on a class (%(default)s)")
-    add("--near", type=number(float, 0, 2), default=0.1,
-        help="greatest cosine distance of standardised features between near "
-        "duplicates (%(default)s)")
-    add("--suspect", type=number(float, 0, 1), default=0.05,
-        help="greatest belief in a suspect's label: the share of its votes "
-        "over that of the first other class (%(default)s)")
-    add("--html", metavar="OUT", help="write a page to explore")
-    add("--projector", metavar="DIR",
-        help="write files for TensorBoard's projector")
-    add("--plots", action="store_true",
-        help=f"write {PLOTS}/*.csv for `dvc plots show`")
-    add("--rev", help="compare with the features of this DVC revision")
-    add("--points", type=number(int, 1, 100000), default=10000,
-        help="images in page, plot and projector (%(default)s)")
-    add("--projection", choices=projection.KINDS, default="tsne",
-        help="how features become two dimensions (%(default)s)")
-    add("--seed", type=number(int, 0, 2**32 - 1), default=0,
-        help="of sample and projection (%(default)s)")
-    add("--dead", type=number(float, 0, 1e9), default=1e-6,
-        help="greatest standard deviation of a dead dimension (%(default)s)")
-    return parser.parse_args()
 
 
 def predictions(features, chosen):
@@ -122,23 +62,15 @@ def draw(features, examined, given):
                    predictions(features, chosen))
     if given.plots:
         names = features.names
-        files.write_csv(f"{PLOTS}/projection.csv", ["x", "y", "class"], (
-            [f"{x:.4g}", f"{y:.4g}", names[label]] for (x, y), label
-            in zip(flat, features.labels[chosen])))
+        files.write_csv(
+            f"{options.PLOTS}/projection.csv", ["x", "y", "class"], (
+                [f"{x:.4g}", f"{y:.4g}", names[label]] for (x, y), label
+                in zip(flat, features.labels[chosen])))
         rows = np.flatnonzero(features.of("test") & examined.space.usable)
-        files.write_csv(f"{PLOTS}/neighbours.csv", ["actual", "predicted"], (
-            [names[features.labels[k]], names[examined.shares[k].argmax()]]
-            for k in rows))
-
-
-def kinds(text):
-    """Return the kinds in `text`, separated by commas."""
-    found = [name.replace("-", "_") for name in text.split(",")]
-    for name in found:
-        if name not in KINDS:
-            raise argparse.ArgumentTypeError(
-                f"unknown kind {name!r}; known: {', '.join(KINDS)}")
-    return found
+        files.write_csv(
+            f"{options.PLOTS}/neighbours.csv", ["actual", "predicted"], (
+                [names[features.labels[k]], names[examined.shares[k].argmax()]]
+                for k in rows))
 
 
 def demand(findings, unwanted):
@@ -155,7 +87,7 @@ def demand(findings, unwanted):
 
 def main():
     """Examine the cache, say and write what was asked for."""
-    given = options()
+    given = options.read()
     features = cached.load()
     examined = doctor.examine(features, given)
     findings = examined.findings
