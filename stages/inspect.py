@@ -55,7 +55,7 @@ def draw(features, examined, given):
         projector.write(given.projector, features, examined, chosen)
     if not given.html and not given.plots:
         return
-    flat = projection.project(examined.space.points[chosen],
+    flat = projection.project(examined.space.scaled[chosen],
                               given.projection, given.seed)
     if given.html:
         page.write(given.html, features, examined, chosen, flat,

@@ -15,7 +15,7 @@ PERPLEXITY = 30    # scikit-learn's
 
 
 def project(points, kind, seed):
-    """Return `points`, float32 (n, q), as float32 (n, 2).
+    """Return `points`, float32 (n, d), as float32 (n, 2).
 
     The same points, seed and processor give the same bytes: t-SNE has one
     thread, since more would add up its sums in any order.
