@@ -6,6 +6,7 @@
 # make cuts   where the backbone can be cut, with disk and work of each
 # make plan   what extract would compute, why, its disk, memory and time
 # make verify the cached features against their manifest; make repair mends
+# make inspect the doctor of the cached features
 
 BIN := $(CURDIR)/.venv/bin
 PYTHONS := $(or $(PYTHON),python3.9 python3.10 python3.11 python3 python)
@@ -16,7 +17,7 @@ DEMO := -S data.source=data/raw/digits.yaml -S resize.side=64 \
   -S backbone.application=EfficientNetV2B0 -S '~backbone.options.alpha' \
   -S backbone.weights=models/weights/random.yaml -S evaluate.accuracy_floor=0.9
 
-.PHONY: setup demo test bench sweep cuts plan verify repair lock
+.PHONY: setup demo test bench sweep cuts plan verify repair inspect lock
 
 setup: .venv/complete
 
@@ -63,11 +64,14 @@ verify: setup
 repair: setup
 	@$(IN_ENVIRONMENT) python -m stages.lib.verify --repair
 
+inspect: setup
+	@$(IN_ENVIRONMENT) python -m stages.inspect
+
 LOCK := .venv/bin/uv pip compile --quiet --universal --fork-strategy fewest \
   --python-version 3.9 --generate-hashes --no-annotate \
   --custom-compile-command "make lock"
 
 lock: setup
 	.venv/bin/python -m pip install --quiet uv
-	$(LOCK) --extra test -o requirements.lock pyproject.toml
+	$(LOCK) --extra inspect --extra test -o requirements.lock pyproject.toml
 	$(LOCK) --no-deps -o benchmarks/requirements.lock benchmarks/requirements.in

@@ -175,13 +175,13 @@ def tiny_weights(path):
     model.save_weights(path)
 
 
-def stage(project, monkeypatch, name):
-    """Run `python -m stages.<name>` in this process; return its last word.
+def stage(project, monkeypatch, name, *words):
+    """Run `python -m stages.<name> <words>` here; return its last word.
 
     What `sys.exit` was given: a line, or None for success.
     """
     monkeypatch.chdir(project.path)
-    monkeypatch.setattr(sys, "argv", [name])
+    monkeypatch.setattr(sys, "argv", [name, *words])
     try:
         runpy.run_module(f"stages.{name}", run_name="__main__",
                          alter_sys=True)

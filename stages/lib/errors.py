@@ -56,3 +56,7 @@ class TrainingError(PipelineError):
 
 class AccuracyError(PipelineError):
     """The test accuracy is below the floor that was demanded."""
+
+
+class FindingError(PipelineError):
+    """The features hold what the caller of the doctor does not want."""

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Images that are there twice, within a split or across splits."""
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from stages.lib.rows import digests_of
+
+
+def exact(images, vectors, usable):
+    """Return groups of equal images, lists of rows, ascending.
+
+    Equal are images with the same pixels, or with the same features to the
+    bit.  A row whose features are not usable is judged by its pixels only.
+
+    Args:
+        images: digests, void (n,).
+        vectors: float32 (n, d), C-contiguous.
+        usable: bool (n,).
+    """
+    features = np.array(digests_of(lambda rows: vectors[rows], len(vectors)))
+    features = features.view("V16")[:, 0]
+    features[~usable] = images[~usable]
+    links = np.concatenate([_links(images), _links(features)])
+    graph = coo_matrix((np.ones(len(links)), links.T), (len(images),) * 2)
+    _, group = connected_components(graph, directed=False)
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group))
+    return sorted(rows.tolist() for rows in np.split(order, ends[:-1])
+                  if len(rows) > 1)
+
+
+def near(found, of, scaled, threshold):
+    """Return pairs of nearly equal images, nearest first.
+
+    Args:
+        found: `neighbours.Found` of the rows `of`, the candidates.
+        of: row numbers.
+        scaled: float32 (n, d) of length 1, what is compared.
+        threshold: greatest cosine distance of a pair.
+
+    Returns:
+        A list of (row, row, distance), the lower row first, each pair once.
+    """
+    pairs = np.stack([np.repeat(of, found.rows.shape[1]),
+                      found.rows.ravel()], 1)
+    pairs = np.unique(np.sort(pairs, 1), axis=0)
+    distance = np.concatenate([
+        1 - np.einsum("nd,nd->n", scaled[part[:, 0]], scaled[part[:, 1]])
+        for part in np.array_split(pairs, len(pairs) // 4096 + 1)])
+    close = np.flatnonzero(distance <= threshold)
+    close = close[np.argsort(distance[close], kind="stable")]
+    return [(int(a), int(b), max(0.0, float(d)))
+            for (a, b), d in zip(pairs[close], distance[close])]
+
+
+def _links(values):
+    """Return pairs of rows that connect all rows of equal value, (k, 2)."""
+    _, place = np.unique(values, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    same = place[order[1:]] == place[order[:-1]]
+    return np.stack([order[:-1][same], order[1:][same]], 1)

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Nearest neighbours of cached features, and how they vote on the class.
+
+Distances are those of whitened principal components brought to length 1:
+on MobileNet's features their vote is right more often than that of the
+features themselves (docs/experiments.md), and a third of the work.
+"""
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from stages.lib.errors import ArtefactError
+
+COMPONENTS = 256
+ROWS_A_COMPONENT = 16    # with fewer, whitening blows up noise
+LEAST_SHARE = 1e-6       # of the first component's variance: else it is noise
+TEMPERATURE = 0.1        # of the votes' weights, in cosine similarity
+FLOOR = 1e-3             # least share of votes, so that ratios are finite
+
+
+class Space(NamedTuple):
+    """Images in the space of distances.
+
+    points: float32 (n, q), of length 1; 0 where not usable.
+    usable: bool (n,), the images whose features are finite.
+    scaled: float32 (n, d), standardised features, in rows of length 1.
+    """
+
+    points: np.ndarray
+    usable: np.ndarray
+    scaled: np.ndarray
+
+
+class Found(NamedTuple):
+    """Neighbours, nearest first: rows and cosine similarity, both (n, k)."""
+
+    rows: np.ndarray
+    similarity: np.ndarray
+
+
+def space(vectors, fitted):
+    """Return the `Space` of `vectors`, float32 (n, d).
+
+    Dimensions that are not finite in half of the rows are left out, then
+    rows that are still not finite.
+
+    Args:
+        vectors: maps pooled.
+        fitted: bool (n,), the rows that set scale and components: train's.
+
+    Raises:
+        ArtefactError: fewer than two rows are left to fit.
+    """
+    finite = np.isfinite(vectors)
+    kept = finite.mean(0) > 0.5
+    usable = finite[:, kept].all(1)
+    fitted = fitted & usable
+    if not kept.any() or fitted.sum() < 2:
+        raise ArtefactError("features/train_x.npy: hardly a row is finite; "
+                            "run `make verify`")
+    x = np.where(usable[:, None], vectors[:, kept], 0)
+    mean, deviation = x[fitted].mean(0), x[fitted].std(0)
+    x -= mean
+    x /= np.maximum(deviation, 1e-3)    # the floor is that of the head
+    pca = PCA(max(1, min(COMPONENTS, x.shape[1], int(fitted.sum())
+                         // ROWS_A_COMPONENT)),
+              svd_solver="covariance_eigh").fit(x[fitted])
+    points = pca.transform(x)
+    variance = pca.explained_variance_
+    points /= np.sqrt(np.maximum(variance, LEAST_SHARE * variance[0] + 1e-30))
+    points[~usable] = 0
+    return Space(unit(points), usable, unit(x))
+
+
+def unit(x):
+    """Return `x`, float32 (n, d), scaled in place to rows of length 1."""
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return x
+
+
+def nearest(points, among, of, count):
+    """Return the neighbours of the rows `of` among the rows `among`.
+
+    A row is no neighbour of itself.
+
+    Args:
+        points: float32 (n, q), of length 1.
+        among, of: row numbers; equal or without a common one.
+        count: neighbours a row; fewer if there are not so many.
+    """
+    itself = len(of) == len(among) and (of == among).all()
+    count = min(count, len(among) - itself)
+    if count < 1 or not len(of):
+        return Found(np.empty((len(of), 0), np.int64),
+                     np.empty((len(of), 0), np.float32))
+    index = NearestNeighbors(n_neighbors=count, algorithm="brute",
+                             n_jobs=-1).fit(points[among])
+    distance, rows = index.kneighbors(None if itself else points[of])
+    return Found(among[rows], (1 - distance**2 / 2).astype(np.float32))
+
+
+def votes(found, labels, classes):
+    """Return the share of each class in the neighbours, float64 (n, classes).
+
+    A neighbour counts exp(similarity / TEMPERATURE).
+    """
+    shares = np.zeros((len(found.rows), classes))
+    best = found.similarity[:, :1]
+    weights = np.exp((found.similarity - best).astype(float) / TEMPERATURE)
+    rows = np.repeat(np.arange(len(shares)), found.rows.shape[1])
+    np.add.at(shares, (rows, labels[found.rows].ravel()), weights.ravel())
+    return shares / np.maximum(shares.sum(1, keepdims=True), 1e-12)
+
+
+def belief(shares, labels):
+    """Return how far the neighbours believe each label, and in what instead.
+
+    Args:
+        shares: float (n, classes), of `votes`.
+        labels: integer (n,).
+
+    Returns:
+        own share / greatest other share, float (n,), and that other class.
+    """
+    rows = np.arange(len(labels))
+    own = shares[rows, labels]
+    others = shares.copy()
+    others[rows, labels] = -1
+    other = others.argmax(1)
+    return (own + FLOOR) / (others[rows, other] + FLOOR), other

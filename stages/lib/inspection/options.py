@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""The options of the command that looks into the cached features."""
+import argparse
+
+from stages.lib.errors import ParameterError
+from stages.lib.inspection import projection
+
+PLOTS = "results/inspect"
+KINDS = ("nan", "dead", "leaks", "duplicates", "near_leaks",
+         "near_duplicates", "suspects")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusal is one line."""
+
+    def error(self, message):
+        """Raise a ParameterError instead of printing the usage."""
+        raise ParameterError(f"{message}; see --help")
+
+
+def _number(kind, low, high):
+    """Return a function from text to a number of `kind` in low..high."""
+    def parse(text):
+        """Return the number in `text`."""
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not in {low}..{high}")
+        return value
+    parse.__name__ = kind.__name__
+    return parse
+
+
+def read():
+    """Return what the command line demands.
+
+    Raises:
+        ParameterError: naming the option and what is allowed.
+    """
+    parser = Parser(prog="python -m stages.inspect",
+                    description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--json", action="store_true", help="findings as JSON, complete")
+    add("--top", type=_number(int, 1, 10**6), default=10,
+        help="lines a list (%(default)s)")
+    add("--fail-on", type=_kinds, default=[], metavar="KIND,…",
+        help=f"end with status 1 if there are any: {', '.join(KINDS)}")
+    add("--neighbours", type=_number(int, 1, 10**4), default=100,
+        help="train images that vote on a class (%(default)s)")
+    add("--near", type=_number(float, 0, 2), default=0.1,
+        help="greatest cosine distance of standardised features between near "
+        "duplicates (%(default)s)")
+    add("--suspect", type=_number(float, 0, 1), default=0.05,
+        help="greatest belief in a suspect's label: the share of its votes "
+        "over that of the first other class (%(default)s)")
+    add("--html", metavar="OUT", help="write a page to explore")
+    add("--projector", metavar="DIR",
+        help="write files for TensorBoard's projector")
+    add("--plots", action="store_true",
+        help=f"write {PLOTS}/*.csv for `dvc plots show`")
+    add("--rev", help="compare with the features of this DVC revision")
+    add("--points", type=_number(int, 1, 100000), default=10000,
+        help="images in page, plot and projector (%(default)s)")
+    add("--projection", choices=projection.KINDS, default="tsne",
+        help="how features become two dimensions (%(default)s)")
+    add("--seed", type=_number(int, 0, 2**32 - 1), default=0,
+        help="of sample and projection (%(default)s)")
+    add("--dead", type=_number(float, 0, 1e9), default=1e-6,
+        help="greatest standard deviation of a dead dimension (%(default)s)")
+    return parser.parse_args()
+
+
+def _kinds(text):
+    """Return the kinds in `text`, separated by commas."""
+    found = [name.replace("-", "_") for name in text.split(",")]
+    for name in found:
+        if name not in KINDS:
+            raise argparse.ArgumentTypeError(
+                f"unknown kind {name!r}; known: {', '.join(KINDS)}")
+    return found

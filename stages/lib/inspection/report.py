@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""The doctor's findings as text for people."""
+from stages.lib import files
+
+KEY = ("{application}({options}), {side} px, pooling {pooling}, cut {cut}, "
+       "weights {weights:.12}, {dtype} by {engine}")
+TITLES = {
+    "leaks": "Leaks: the same image in more than one split",
+    "duplicates": "Duplicates: the same image twice in one split",
+    "near_leaks": "Near leaks: nearly the same image in two splits",
+    "near_duplicates": "Near duplicates: nearly the same image in one split",
+    "suspects": "Suspects: rows whose neighbours do not believe their label",
+    "far": "Far: rows that resemble no train image",
+}
+
+
+def lines(findings, top):
+    """Yield the findings of `doctor.examine`, line by line.
+
+    Args:
+        top: greatest number of lines a list.
+    """
+    yield described(findings["key"])
+    for one in findings["arrays"]:
+        yield from _array(one)
+    yield ""
+    yield "Neighbours in train vote for the right class: " + ", ".join(
+        f"{split} {value:.4f}" for split, value
+        in findings["accuracy"].items())
+    yield "Pairs of classes that they confuse most (separability: 1 is best):"
+    for pair in findings["pairs"]:
+        if pair["mistaken"]:
+            separable = "-" if pair["separability"] is None else (
+                f"{pair['separability']:.4f}")
+            yield (f"  {' / '.join(pair['classes']):30} "
+                   f"{pair['mistaken']:6,} rows, separability {separable}")
+    for kind, title in TITLES.items():
+        yield ""
+        yield f"{title}: {len(findings[kind]):,}" if kind != "far" else title
+        for one in findings[kind][:top]:
+            yield f"  {_entry(kind, one)}"
+        if len(findings[kind]) > top:
+            yield f"  … and {len(findings[kind]) - top:,} more (--top)"
+
+
+def described(key):
+    """Return the key of the cache in words."""
+    options = ", ".join(f"{name}={value}"
+                        for name, value in key["options"].items())
+    return KEY.format(**{**key, "options": options})
+
+
+def place(where):
+    """Return where an image is, as "train 17" or "train 17 (cat/3.jpg)"."""
+    name = f"{where['split']} {where['row']}"
+    return f"{name} ({where['file']})" if "file" in where else name
+
+
+def _array(one):
+    """Yield the figures of one array."""
+    shape = " x ".join(f"{n:,}" for n in [one["rows"], *one["shape"]])
+    yield (f"{one['path']}: {shape} {one['dtype']}, "
+           f"{files.amount(one['bytes'])}")
+    if one["mean"] is not None:
+        yield (f"  {one['min']:.4g} to {one['max']:.4g}, mean "
+               f"{one['mean']:.4g}, standard deviation {one['std']:.4g}")
+    for name, what in [("dead", "dead dimensions"), ("nan", "NaN dimensions"),
+                       ("infinite", "infinite dimensions")]:
+        if one[name]:
+            shown = ", ".join(map(str, one[name][:10]))
+            yield (f"  {len(one[name]):,} {what}: {shown}"
+                   f"{', …' if len(one[name]) > 10 else ''}")
+    if one["rows_not_finite"]:
+        yield f"  {one['rows_not_finite']:,} rows are not finite"
+
+
+def _entry(kind, one):
+    """Return one finding of a list."""
+    if kind in ("leaks", "duplicates"):
+        return " = ".join(map(place, one))
+    if kind.startswith("near"):
+        return (" ~ ".join(map(place, one["rows"]))
+                + f", distance {one['distance']:.4f}")
+    if kind == "suspects":
+        return (f"{place(one)}: {one['class']}, neighbours say "
+                f"{one['neighbours_say']} (belief {one['belief']:.4f})")
+    return f"{place(one)}: mean similarity {one['similarity']:.4f}"

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""The cached features of another revision, read through DVC; no checkout."""
+import contextlib
+import hashlib
+import json
+import tempfile
+
+import numpy as np
+from dvc.api import DVCFileSystem
+from dvc.exceptions import DvcException
+from scmrepo.exceptions import SCMError
+
+from stages.lib import arrays, files, manifest
+from stages.lib.errors import ArtefactError
+from stages.lib.inspection.cached import join, pooled
+from stages.lib.rows import TABLE
+
+
+def load(rev):
+    """Return the `cached.Cached` of the revision or experiment `rev`.
+
+    Raises:
+        ArtefactError: there is no such revision, DVC's cache does not hold
+            its features, or they are not what its manifest says.
+    """
+    with _explained(rev):
+        system = DVCFileSystem(".", rev=rev)
+        made = json.loads(system.read_bytes(manifest.PATH))
+        parts = [_split(system, split, made["arrays"], rev)
+                 for split in files.SPLITS]
+    return join(parts, made)
+
+
+def _split(system, split, promised, rev):
+    """Return vectors, labels, images and files of one split."""
+    found = []
+    for path, read in [
+            (f"features/{split}_x.npy", pooled),
+            (f"features/{split}_rows.npy", np.array),
+            (f"data/prepared/{split}_y.npy", np.array)]:
+        with tempfile.NamedTemporaryFile(suffix=".npy") as copy:
+            digest = hashlib.sha256()
+            with system.open(path, "rb") as file:
+                for block in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(block)
+                    copy.write(block)
+            copy.flush()
+            if path in promised and (digest.hexdigest()
+                                     != promised[path]["sha256"]):
+                raise ArtefactError(f"{path} of {rev}: not the bytes that "
+                                    f"its {manifest.PATH} vouches for")
+            found.append(read(arrays.open_array(copy.name)))
+    vectors, table, labels = found
+    if table.dtype != TABLE or not len(vectors) == len(table) == len(labels):
+        raise ArtefactError(f"features of {split} of {rev}: vectors, table "
+                            "and labels do not belong together")
+    return vectors, labels, table["image"], None
+
+
+@contextlib.contextmanager
+def _explained(rev):
+    """Raise an ArtefactError where DVC cannot read `rev`."""
+    try:
+        yield
+    except (DvcException, SCMError, OSError, ValueError, KeyError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error)
+        raise ArtefactError(
+            f"--rev {rev}: its features cannot be read ({why}); name a "
+            "commit, branch or experiment, and try `dvc fetch`") from error

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Many small pictures in one image, row by row."""
+import io
+import math
+import os
+
+import numpy as np
+from PIL import Image
+
+from stages.lib import arrays, files
+from stages.lib.errors import ArtefactError
+
+
+def sprite(cached, chosen, side):
+    """Return one picture of all chosen images, and how many are in a row.
+
+    Args:
+        cached: `cached.Cached`.
+        chosen: row numbers, in the order of the pictures.
+        side: pixels, height and width of each picture.
+
+    Returns:
+        PIL.Image.Image, RGB, square but for the last rows; columns.
+
+    Raises:
+        ArtefactError: the images do not belong to the features.
+    """
+    columns = math.ceil(math.sqrt(len(chosen)))
+    whole = Image.new("RGB", (columns * side,
+                              math.ceil(len(chosen) / columns) * side))
+    sources = {split: _pictures(split, int(cached.of(split).sum()))
+               for split in files.SPLITS}
+    for place, k in enumerate(chosen):
+        pixels = sources[files.SPLITS[cached.split[k]]][cached.row[k]]
+        picture = Image.fromarray(np.asarray(pixels))
+        if picture.size != (side, side):
+            picture = picture.resize((side, side), Image.Resampling.BOX)
+        whole.paste(picture, (place % columns * side,
+                              place // columns * side))
+    return whole, columns
+
+
+def encoded(picture, kind, **options):
+    """Return the bytes of `picture` as a file of `kind`, "PNG" or "WEBP"."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _pictures(split, count):
+    """Return the images of `split`, uint8 (count, h, w, 3), memory-mapped.
+
+    The prepared ones, or, of a folder of files, the resized ones.
+    """
+    path = f"data/prepared/{split}_x.npy"
+    if not os.path.exists(path):
+        path = f"data/resized/{split}_x.npy"
+    found = arrays.open_array(path, ndim=4)
+    if len(found) != count:
+        raise ArtefactError(f"{path} has {len(found)} rows, features/{split}"
+                            f"_x.npy {count}; run `dvc repro`")
+    return found

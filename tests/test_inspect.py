@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""The doctor of cached features finds what was planted, and no more."""
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from conftest import CLASSES, stage
+from PIL import Image
+
+from stages.lib import manifest
+from stages.lib.files import SPLITS, digest
+
+OFFLINE = ('<script src="vega.js"></script><script src="vega-lite.js">'
+           '</script><script src="vega-embed.js"></script>{plot_divs}')
+
+
+def inspect(project, monkeypatch, capsys, *words):
+    """Return the findings, and the last word of the command."""
+    capsys.readouterr()
+    last = stage(project, monkeypatch, "inspect", "--json", *words)
+    return json.loads(capsys.readouterr().out), last
+
+
+def change(project, monkeypatch, **arrays):
+    """Write other arrays, as `train_x=…`, and a manifest that fits them."""
+    monkeypatch.chdir(project.path)
+    for name, array in arrays.items():
+        folder = "data/prepared" if name.endswith("_y") else "features"
+        os.unlink(f"{folder}/{name}.npy")    # it may be a hard link
+        np.save(f"{folder}/{name}.npy", array)
+    old = manifest.read()
+    promised = {path: {**one, "sha256": digest(path, "sha256")}
+                for path, one in old["arrays"].items()}
+    os.unlink(manifest.PATH)
+    manifest.write(old["key"], old["class_names"], promised)
+
+
+def array(project, name):
+    """Return a writable copy of an array, as "features/train_x"."""
+    return np.array(np.load(project.file(f"{name}.npy")))
+
+
+def clusters(project):
+    """Return labels by split, and features that lie near class centres."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(CLASSES, 256))
+    y = {split: array(project, f"data/prepared/{split}_y") for split in SPLITS}
+    return y, {f"{split}_x": (centres[labels] + random.normal(
+        0, 0.5, (len(labels), 256))).astype("float32")
+        for split, labels in y.items()}
+
+
+def test_planted(project, monkeypatch, capsys):
+    """Dead and NaN dimensions, a NaN row, copies: named, and nothing else."""
+    y, x = clusters(project)
+    tables = {split: array(project, f"features/{split}_rows")
+              for split in SPLITS}
+    change(project, monkeypatch, **x)
+    found, last = inspect(project, monkeypatch, capsys, "--fail-on",
+                          "nan,dead,leaks,duplicates,suspects")
+    assert last is None
+    assert min(found["accuracy"].values()) == 1
+    assert [one["rows"] for one in found["arrays"]] == [180, 20, 100]
+    x["train_x"][[5, 6]] = x["test_x"][[50, 51]]
+    tables["train"]["image"][[5, 6]] = tables["test"]["image"][[50, 51]]
+    x["train_x"][9] = x["train_x"][8]    # other pixels, the same features
+    for one in x.values():
+        one[:, 7] = 1.5
+        one[:, 11] = np.nan
+    x["train_x"][100, 3] = np.inf
+    change(project, monkeypatch, train_rows=tables["train"], **x)
+    found, last = inspect(project, monkeypatch, capsys, "--fail-on",
+                          "nan,dead,leaks")
+    assert last == ("inspect: found what --fail-on names: nan 300, dead 3, "
+                    "leaks 2")
+    for one in found["arrays"]:
+        assert one["dead"] == [7] and one["nan"] == [11]
+    assert found["arrays"][0]["infinite"] == [3]
+    train, test = ({"split": split} for split in ("train", "test"))
+    assert found["leaks"] == [[{**train, "row": 5}, {**test, "row": 50}],
+                              [{**train, "row": 6}, {**test, "row": 51}]]
+    assert found["duplicates"] == [[{**train, "row": 8}, {**train, "row": 9}]]
+    assert found["accuracy"]["test"] == 1
+    assert stage(project, monkeypatch, "inspect") is None
+    said = capsys.readouterr().out
+    for line in ("  1 dead dimensions: 7", "  1 NaN dimensions: 11",
+                 "  train 6 = test 51", "Leaks: .*: 2", "  train 8 = train 9",
+                 r"features/train_x.npy: 180 x 256 float32, 184 kB"):
+        assert re.search(f"^{line}$", said, re.M), line
+
+
+def test_near_and_files(project, monkeypatch, capsys):
+    """Near leaks within --near are named, by the files of the images."""
+    _, x = clusters(project)
+    x["train_x"][3] = x["test_x"][4] * 1.01
+    change(project, monkeypatch, **x)
+    for split in SPLITS:
+        rows = [{"path": f"{split}/{k}.png"}
+                for k in range(len(x[f"{split}_x"]))]
+        with open(project.file(f"data/prepared/{split}.json"), "w",
+                  encoding="utf-8") as file:
+            json.dump({"rows": rows}, file)
+    found, _ = inspect(project, monkeypatch, capsys, "--near", "0.01")
+    assert [[one["file"] for one in pair["rows"]]
+            for pair in found["near_leaks"]] == [["train/3.png", "test/4.png"]]
+    assert found["near_duplicates"] == found["leaks"] == []
+    found, _ = inspect(project, monkeypatch, capsys, "--near", "0")
+    assert found["near_leaks"] == []
+    with open(project.file("data/prepared/test.json"), "w",
+              encoding="utf-8") as file:
+        json.dump(rows[:9], file)
+    assert "data/prepared/test.json has 9 rows" in stage(
+        project, monkeypatch, "inspect")
+
+
+def test_suspects(project, monkeypatch, capsys):
+    """Flipped labels, and only they, are suspects; the classes are named."""
+    y, x = clusters(project)
+    rows = [10, 20, 30, 40, 50]
+    flipped = y["train"].copy()
+    flipped[rows] = (flipped[rows] + 3) % CLASSES
+    change(project, monkeypatch, train_y=flipped, **x)
+    found, _ = inspect(project, monkeypatch, capsys)
+    assert sorted(one["row"] for one in found["suspects"]) == rows
+    for one in found["suspects"]:
+        assert one["neighbours_say"] == str(y["train"][one["row"]])
+        assert one["class"] == str(flipped[one["row"]])
+        assert one["split"] == "train" and one["belief"] < 0.05
+    assert found["pairs"][0]["mistaken"] >= 1
+    x["train_x"][0] = 40 * np.random.default_rng(1).normal(size=256)
+    change(project, monkeypatch, **x)
+    found, _ = inspect(project, monkeypatch, capsys)
+    assert found["far"][0]["row"] == 0
+
+
+@pytest.mark.parametrize("words, pattern", [
+    (["--top", "0"], "argument --top: 0 is not in 1..1000000; see --help"),
+    (["--near", "x"], "argument --near: invalid float value: 'x'; see"),
+    (["--fail-on", "leeks"], "argument --fail-on: unknown kind 'leeks'; "
+                             "known: nan, dead, leaks, "),
+    (["--page"], "unrecognized arguments: --page; see --help"),
+    (["--projection", "umap", "--plots"], "--projection umap needs a package"),
+    (["--rev", "nowhere"], "--rev nowhere: its features cannot be read .*"),
+])
+def test_options(finished, monkeypatch, words, pattern):
+    """What cannot be done is refused in one line."""
+    said = stage(finished, monkeypatch, "inspect", *words)
+    assert re.match(f"inspect: {pattern}", said) and "\n" not in said
+
+
+def test_damaged(project, monkeypatch):
+    """Missing, damaged and mismatching arrays get one line each."""
+    table = array(project, "features/test_rows")
+    labels = array(project, "data/prepared/test_y")
+    change(project, monkeypatch, test_rows=table[:-1])
+    assert re.match("inspect: features/test_rows.npy: cannot be used .not the "
+                    "table", stage(project, monkeypatch, "inspect"))
+    change(project, monkeypatch, test_rows=table, test_y=labels[:-1])
+    assert re.match("inspect: features/test_x.npy has 100 rows, .*_y.npy 99; "
+                    "run", stage(project, monkeypatch, "inspect"))
+    change(project, monkeypatch, test_y=labels)
+    with open(project.file("features/train_x.npy"), "rb") as file:
+        whole = file.read()
+    os.unlink(project.file("features/train_x.npy"))
+    assert re.match("inspect: features/train_x.npy: .*No such file",
+                    stage(project, monkeypatch, "inspect"))
+    for content in (whole[:-1], whole[:-1] + b"0"):
+        with open(project.file("features/train_x.npy"), "wb") as file:
+            file.write(content)
+        assert re.match("inspect: features/train_x.npy: (cannot be used|not "
+                        "the bytes)", stage(project, monkeypatch, "inspect"))
+
+
+def test_difference(project, monkeypatch, capsys):
+    """Rows added, removed and changed since a revision are named."""
+    project.run("git add dvc.lock && git commit --quiet -m before")
+    found, _ = inspect(project, monkeypatch, capsys, "--rev", "HEAD")
+    same = found["difference"]
+    assert same["common"] == 300 and same["neighbours_kept"] == 1
+    assert not any(same[name] for name in ("key", "added", "removed",
+                                           "changed", "labels_changed"))
+    assert same["accuracy"] == [found["accuracy"]] * 2
+    x, table = (array(project, f"features/train_{name}")
+                for name in ("x", "rows"))
+    y = array(project, "data/prepared/train_y")
+    x[3] *= 1.5
+    table["image"][9] = 7
+    y[4] = (y[4] + 1) % CLASSES
+    change(project, monkeypatch, train_x=x[::-1], train_rows=table[::-1],
+           train_y=y[::-1])
+    found, _ = inspect(project, monkeypatch, capsys, "--rev", "HEAD")
+    other = found["difference"]
+    assert other["added"] == [{"split": "train", "row": 170}]
+    assert other["removed"] == [{"split": "train", "row": 9}]
+    assert other["labels_changed"] == [{"split": "train", "row": 175}]
+    assert [one["row"] for one in other["changed"]] == [176]
+    assert abs(other["changed"][0]["change"] - 0.5) < 1e-5
+    assert 0.5 < other["neighbours_kept"] <= 1
+    assert stage(project, monkeypatch, "inspect", "--rev", "HEAD") is None
+    assert "train 176, relative change 0.5" in capsys.readouterr().out
+
+
+def test_projector_and_plots(project, monkeypatch):
+    """TensorBoard's files and DVC's plots hold all points, repeatably."""
+    words = ["--projector", "build/p", "--plots", "--html", "build/page.html"]
+    assert stage(project, monkeypatch, "inspect", *words) is None
+    made = ["build/p/sprite.png", "build/p/metadata.tsv", "build/page.html",
+            "results/inspect/projection.csv"]
+    before = [digest(path, "md5") for path in made]
+    with open("build/p/features.bytes", "rb") as file:
+        points = np.frombuffer(file.read(), "<f4").reshape(300, -1)
+    np.testing.assert_array_equal(points[:180], array(
+        project, "features/train_x"))
+    with open("build/p/metadata.tsv", encoding="utf-8") as file:
+        assert len(file.readlines()) == 301
+    with open("build/p/projector_config.pbtxt", encoding="utf-8") as file:
+        assert "tensor_shape: 300\n  tensor_shape: 256\n" in file.read()
+    pixels = np.asarray(Image.open("build/p/sprite.png"))[:32, 32:64]
+    second = array(project, "data/prepared/train_x")[1]
+    np.testing.assert_array_equal(pixels[::2, ::2], second)
+    assert stage(project, monkeypatch, "inspect", *words) is None
+    assert [digest(path, "md5") for path in made] == before
+    with open(".dvc/offline.html", "w", encoding="utf-8") as file:
+        file.write(OFFLINE)
+    done = project.run(
+        "dvc config plots.html_template offline.html && dvc plots show "
+        "results/inspect/neighbours.csv --template confusion -x actual "
+        "-y predicted")
+    assert done.returncode == 0, done.stdout
+    with open("dvc_plots/index.html", encoding="utf-8") as file:
+        html = file.read()
+    assert "vega-embed.js" in html and 'src="http' not in html
+    assert html.count('"predicted":') >= 100
