@@ -97,11 +97,11 @@ def test_near_and_files(project, monkeypatch, capsys):
     x["train_x"][3] = x["test_x"][4] * 1.01
     change(project, monkeypatch, **x)
     for split in SPLITS:
-        rows = [{"path": f"{split}/{k}.png"}
+        rows = [{"image": f"{split}/{k}.png", "sha256": "0"}
                 for k in range(len(x[f"{split}_x"]))]
         with open(project.file(f"data/prepared/{split}.json"), "w",
                   encoding="utf-8") as file:
-            json.dump({"rows": rows}, file)
+            json.dump(rows, file)
     found, _ = inspect(project, monkeypatch, capsys, "--near", "0.01")
     assert [[one["file"] for one in pair["rows"]]
             for pair in found["near_leaks"]] == [["train/3.png", "test/4.png"]]

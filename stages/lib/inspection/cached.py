@@ -18,7 +18,7 @@ class Cached(NamedTuple):
     vectors: float32 (n, d), maps pooled; not finite where the cache is not.
     labels, split, row: integer (n,); `split` counts in `files.SPLITS`.
     images: digests of the pixels, bytes of `rows.DIGEST` as void (n,).
-    files: of each split, the paths of its images, where they are known.
+    files: of each split, the paths of its images; None: they had no files.
     """
 
     vectors: np.ndarray
@@ -110,15 +110,12 @@ def _images(split, count):
 def _files(split, count):
     """Return the paths of the images of `split`; None: they had no files."""
     path = f"data/prepared/{split}.json"
-    if not os.path.exists(path):
-        return None
     rows = files.read_json(path)
     try:
-        rows = rows["rows"] if isinstance(rows, dict) else rows
-        found = [row["path"] for row in rows]
+        found = [row["image"] for row in rows if "sha256" in row]
     except (KeyError, TypeError) as error:
         raise files.damaged(path, f"no list of rows with {error}") from error
-    if len(found) != count:
-        raise ArtefactError(f"{path} has {len(found)} rows, features/{split}"
+    if len(rows) != count:
+        raise ArtefactError(f"{path} has {len(rows)} rows, features/{split}"
                             f"_x.npy {count}; run `dvc repro`")
-    return found
+    return found or None

@@ -2,7 +2,6 @@
 """Many small pictures in one image, row by row."""
 import io
 import math
-import os
 
 import numpy as np
 from PIL import Image
@@ -53,9 +52,10 @@ def _pictures(split, count):
     The prepared ones, or, of a folder of files, the resized ones.
     """
     path = f"data/prepared/{split}_x.npy"
-    if not os.path.exists(path):
-        path = f"data/resized/{split}_x.npy"
     found = arrays.open_array(path, ndim=4)
+    if not found.size:
+        path = f"data/resized/{split}_x.npy"
+        found = arrays.open_array(path, ndim=4)
     if len(found) != count:
         raise ArtefactError(f"{path} has {len(found)} rows, features/{split}"
                             f"_x.npy {count}; run `dvc repro`")
