@@ -15,9 +15,10 @@ Out: features/{split}_x.npy      float32 or float16, (n, d) or (n, h, w, c)
 """
 import shutil
 import sys
+import time
 
 from stages.lib import (arrays, backbone, cuts, engine, files, manifest,
-                        params, refused, views)
+                        params, refused, timings, views)
 from stages.lib.batches import progress
 from stages.lib.cache import Cache
 from stages.lib.fill import fill, publish
@@ -76,8 +77,13 @@ def main():
         if refused.summary():
             print(f"extract: {refused.summary()}")
         return
-    with progress("extract", sum(map(len, cache.new.values()))) as bar:
+    new = sum(map(len, cache.new.values()))
+    began = time.monotonic()
+    with progress("extract", new) as bar:
         fill(cache, loaded, bar)
+    if new:
+        timings.note(manifest.digest(cache.key), time.monotonic() - began,
+                     new)
     finish(cache, names)
 
 

@@ -19,14 +19,15 @@ import time
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from stages.lib import backbone, cuts, files, head, manifest, params
-from stages.lib.errors import StorageError
+from stages.lib import backbone, cuts, files, head, manifest, params, timings
+from stages.lib.board import board
 from stages.lib.feed import feed, steps
-from stages.lib.runtime import VERBOSE, keras, save_model, start, tf
+from stages.lib.runtime import VERBOSE, keras, save_model, start
+from stages.lib.scores import HISTORY
 from stages.lib.stage import run
 from stages.lib.tail import PROGRESS, Progress, join, train
 
-HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]
+HEAD = "models/head.h5"
 STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
 VALIDATED = 1024    # images a step of validation
 
@@ -126,29 +127,26 @@ def main():
                              ], np.array(validation, "float32")
     one_hot = np.eye(len(names), dtype="float32")
     start(given.train.seed)
-    log = time.strftime("logs/train/%Y%m%d-%H%M%S")
-    options = {"callbacks": [keras.callbacks.TensorBoard(
-        log, write_graph=False)]}
+    options = {}
     if given.train.class_weights == "balanced":
         options["class_weight"] = dict(enumerate(compute_class_weight(
             "balanced", classes=np.arange(len(names)), y=labels)))
-    try:
+    resumed, began = os.path.exists(PROGRESS), time.monotonic()
+    with board("train") as log:
         model, of_head, of_tail = fit_all(
             given, names, (views, one_hot[labels]),
-            (validation, one_hot[of_validation]), options)
-    except tf.errors.OpError as error:
-        if log not in str(error):
-            raise
-        raise StorageError(f"{log}: TensorBoard's log cannot be written "
-                           f"({error.message}); make room, then run again"
-                           ) from error
+            (validation, one_hot[of_validation]),
+            {**options, "callbacks": [log]})
+    seconds = time.monotonic() - began
     rows = [["head", *values] for values in zip(
         *(of_head[name] for name in HISTORY))]
     rows += [["tail", *(epoch[name] for name in HISTORY)]
              for epoch in of_tail]
     files.write_csv("results/history.csv", ["epoch", "part", *HISTORY],
                     ([k, *row] for k, row in enumerate(rows, start=1)))
-    save_model(model, "models/head.h5")
+    save_model(model, HEAD)
+    if not resumed:
+        timings.note(files.digest(HEAD, "sha256"), seconds)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(PROGRESS)
     best = int(np.argmax([row[2] for row in rows]))

@@ -83,10 +83,10 @@ class Project:
         assert done.returncode == 0, done.stdout
         return re.findall(r"Running stage '(\w+)'", done.stdout)
 
-    def set(self, **values):
-        """Change params.yaml: `train__epochs=3` is train.epochs."""
+    def set(self, path="params.yaml", **values):
+        """Change parameters: `train__epochs=3` is train.epochs."""
         yaml = YAML()
-        with open(self.file("params.yaml"), encoding="utf-8") as file:
+        with open(self.file(path), encoding="utf-8") as file:
             params = yaml.load(file)
         for name, value in values.items():
             *groups, leaf = name.split("__")
@@ -94,7 +94,7 @@ class Project:
             for key in groups:
                 group = group[key]
             group[leaf] = value
-        with open(self.file("params.yaml"), "w", encoding="utf-8") as file:
+        with open(self.file(path), "w", encoding="utf-8") as file:
             yaml.dump(params, file)
 
     def md5(self):
@@ -219,6 +219,7 @@ def settle(project, folder):
                 backbone__options={"alpha": 0.25}, resize__side=32,
                 train__hidden=[32], train__batch_size=16,
                 train__learning_rate=0.01, train__epochs=15)
+    project.set("compare/params.yaml", convnet__epochs=3)
     project.run("git commit --quiet -am tiny")
 
 

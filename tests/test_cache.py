@@ -180,8 +180,8 @@ def test_plan_refuses(project, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: Usage(1e5))
         line = stage(project, patch, "extract")
-    assert line == ("extract: features need 154 kB of disk, 100 kB are free: "
-                    "lower resize.side or the number of extract.views, take a "
+    assert line == ("extract: features: 154 kB of disk needed, 100 kB are "
+                    "free: lower resize.side or the number of extract.views, take a "
                     "later backbone.cut, set extract.dtype to float16, or "
                     "make room")
     monkeypatch.setattr("psutil.virtual_memory",
@@ -189,6 +189,21 @@ def test_plan_refuses(project, monkeypatch, capsys):
     assert stage(project, monkeypatch, "extract").startswith(
         "extract: training needs 205 kB of memory, 100 kB are free: ")
     assert contents(project) == before
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs two disks")
+def test_plan_of_a_cache_elsewhere(project, monkeypatch, capsys):
+    """DVC's cache on a disk of its own needs room there, not here."""
+    project.set(extract__dtype="float16")
+    shutil.rmtree(project.file("features/scratch"))
+    project.run("dvc cache dir --local /dev/shm")
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple(
+        "Usage", "free")(1e5) if path == "/dev/shm" else real(path))
+    assert stage(project, monkeypatch, "extract").startswith(
+        "extract: the cache of DVC: 154 kB of disk needed, 100 kB are free: ")
+    assert "extract: features: writes 154 kB (float16, " in (
+        capsys.readouterr().out)
 
 
 def test_plan_changes_nothing(project):

@@ -92,6 +92,7 @@ def test_commands(project, finished):
     assert "test.accuracy" in said["dvc metrics show"]
     assert "extract: computes 0 of" in said["make plan"]
     assert said["make verify"] == said["make repair"]    # nothing is damaged
+    assert "ConvNet, test: accuracy" in said["dvc --cd compare repro"]
     assert "cifar10.h5: test accuracy" in said["./0-transfer.py"]
     assert re.search(r"learning_rate\s+0.01\s+0.001", said["dvc params diff"])
     assert re.search(r"test.accuracy\s+0\.\d+\s+0\.\d+\s+-?[0-9.e-]+\n",

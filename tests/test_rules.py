@@ -26,9 +26,9 @@ def text(name):
         return file.read()
 
 
-def pipeline():
-    """Return dvc.yaml as DVC reads it."""
-    return YAML(typ="safe").load(text("dvc.yaml"))
+def pipeline(name="dvc.yaml"):
+    """Return a dvc.yaml as DVC reads it."""
+    return YAML(typ="safe").load(text(name))
 
 
 def imported(name):
@@ -50,18 +50,23 @@ def imported(name):
             and os.path.isfile(os.path.join(ROOT, path))}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+COMPARED = ["convnet", "compare"]    # the stages of compare/dvc.yaml
+
+
+@pytest.mark.parametrize("stage", STAGES + COMPARED)
 def test_imports_are_deps(stage):
     """DVC knows every file that a stage imports, directly or not."""
+    path, command, up = ("compare/dvc.yaml", "cd .. && exec python", "../"
+                         ) if stage in COMPARED else ("dvc.yaml", "python", "")
     found, todo = set(), {f"stages/{stage}.py"}
     while todo:
         name = todo.pop()
         found.add(name)
         todo |= imported(name) - found
-    described = pipeline()["stages"][stage]
+    described = pipeline(path)["stages"][stage]
     deps = {dep for dep in described["deps"] if dep.endswith(".py")}
-    assert deps == found
-    assert described["cmd"] == f"python -m stages.{stage}"
+    assert deps == {up + name for name in found}
+    assert described["cmd"] == f"{command} -m stages.{stage}"
 
 
 def test_stages_stand_in_the_order_of_flow():
@@ -90,16 +95,20 @@ def leaves(model, prefix=""):
             yield prefix + name
 
 
-def test_params_are_leaves_that_someone_reads():
+@pytest.mark.parametrize("folder, model", [
+    ("", params.Params), ("compare/", params.Compare)])
+def test_params_are_leaves_that_someone_reads(folder, model):
     """Each leaf is declared by a stage or a path; none has a lost name."""
-    known = set(leaves(params.Params))
-    declared = set(re.findall(r"\$\{(.*?)\}", text("dvc.yaml")))
-    for stage in pipeline()["stages"].values():
-        declared |= set(stage["params"])
+    known = set(leaves(model))
+    declared = set(re.findall(r"\$\{(.*?)\}", text(f"{folder}dvc.yaml")))
+    for stage in pipeline(f"{folder}dvc.yaml")["stages"].values():
+        declared |= set(stage.get("params", []))
+    if folder:    # reads some of the repository's, too
+        declared -= set(leaves(params.Params))
     assert declared == known
     for name in known:    # treeverse/dvc#10296: invisible to the run cache
         assert not {"size", "nfiles"} & set(name.split(".")), name
-    lines = text("params.yaml").splitlines()
+    lines = text(f"{folder}params.yaml").splitlines()
     for above, line in zip(lines, lines[1:]):
         if re.match(r"  \w", line):
             assert above.startswith("  # "), line
@@ -154,6 +163,8 @@ def test_artefacts_are_ignored_and_the_lock_is_not():
             for out in stage["outs"]]
     assert "${fuse.output}" in outs
     outs[outs.index("${fuse.output}")] = "cifar10.h5"
+    outs += [f"compare/{out}" for stage in pipeline(
+        "compare/dvc.yaml")["stages"].values() for out in stage["outs"]]
     for name in [*outs, "logs/x", "build/x", ".venv/x", "a.npy.part"]:
         done = subprocess.run(["git", "check-ignore", "-q", name], cwd=ROOT,
                               check=False)

@@ -6,17 +6,17 @@ import glob
 import numpy as np
 import pytest
 
-from stages import evaluate
 from stages.lib import feed, head, parity, tail
 from stages.lib.errors import ParityError
 from stages.lib.params import Tail, Train
 from stages.lib.runtime import keras
+from stages.lib.scores import scores
 
 
 def test_interval_and_loss():
     """8 of 10 right: Wilson's 95 % interval is 0.4902 to 0.9433."""
     p = np.tile([0.9, 0.1], (10, 1))
-    found = evaluate.scores(p, np.array([0] * 8 + [1] * 2))
+    found = scores(p, np.array([0] * 8 + [1] * 2))
     assert found["accuracy"] == 0.8
     assert found["accuracy_low"] == pytest.approx(0.4902, abs=1e-4)
     assert found["accuracy_high"] == pytest.approx(0.9433, abs=1e-4)
@@ -29,7 +29,7 @@ def test_calibration_error_is_taken_by_bin():
     """Too sure in one bin and too modest in another do not cancel."""
     p = np.repeat([[0.95, 0.05], [0.65, 0.35]], 4, axis=0)
     labels = np.array([0, 0, 1, 1, 0, 0, 0, 0])
-    assert evaluate.scores(p, labels)["calibration_error"] == pytest.approx(
+    assert scores(p, labels)["calibration_error"] == pytest.approx(
         (4 * 0.45 + 4 * 0.35) / 8)
 
 

@@ -8,14 +8,12 @@ removed, renamed or reordered images cost only what is new.  Why so:
 docs/cache.md.
 """
 import glob
-import hashlib
-import json
 import os
 import stat
 
 import numpy as np
 
-from stages.lib import committed
+from stages.lib import committed, manifest
 from stages.lib.errors import ArtefactError
 from stages.lib.rows import Rows, digests_of, paths
 
@@ -50,9 +48,7 @@ class Cache:
         self.key, self.shape, self.dtype = key, tuple(shape), np.dtype(dtype)
         self.images = {name: digests_of(*of) for name, of in images.items()}
         self.read = {name: read for name, (read, _) in images.items()}
-        text = json.dumps(key, sort_keys=True)
-        short = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.folder = f"{SCRATCH}/{short}"
+        self.folder = f"{SCRATCH}/{manifest.digest(key)[:16]}"
         self.before, self.sources, self.good = None, {}, {}
         self._looked_at = set()
         if os.path.exists(f"{self.folder}/key.json"):

@@ -131,6 +131,20 @@ def read_json(path):
         raise damaged(path, error) from error
 
 
+def read_columns(path, names):
+    """Return columns `names` of a CSV file of numbers, each a list of floats.
+
+    Raises:
+        ArtefactError: missing or damaged.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name]) for row in rows] for name in names}
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        raise damaged(path, error) from error
+
+
 def damaged(path, why):
     """Return the error for a file that cannot be used."""
     why = getattr(why, "strerror", None) or why

@@ -72,11 +72,14 @@ def loss(model, smoothing=0.0):
         from_logits=gives_logits(model), label_smoothing=smoothing)
 
 
-def demand_finite(history):
-    """Raise a TrainingError if a loss in `history` is not finite."""
+def demand_finite(history, rates="train.learning_rate, or "
+                  "tail.learning_rate"):
+    """Raise a TrainingError if a loss in `history` is not finite.
+
+    `rates` are the parameters to lower.
+    """
     if not np.isfinite([history["loss"], history["val_loss"]]).all():
-        raise TrainingError("the loss is not finite; lower "
-                            "train.learning_rate, or tail.learning_rate")
+        raise TrainingError(f"the loss is not finite; lower {rates}")
 
 
 def optimizer(name, rate):

@@ -73,6 +73,12 @@ def labelled(split):
     return x, y
 
 
+def digest(key):
+    """Return the SHA-256 of `backbone.key`, in hexadecimal."""
+    text = json.dumps(key, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _seal(content):
     """Return the SHA-256 of a manifest's content, in hexadecimal."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -15,6 +15,9 @@ from stages.lib.errors import ParameterError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=8, le=1024)]
 Count = Annotated[int, Field(ge=1)]
 OURS = {"include_top", "weights", "input_tensor", "input_shape", "pooling",
         "classes", "classifier_activation", "include_preprocessing"}
@@ -56,14 +59,14 @@ class Data(Group):
     source: Path
     validation_fraction: Fraction
     test_fraction: Fraction
-    max_refused_fraction: Annotated[float, Field(ge=0, lt=1)]
+    max_refused_fraction: Share
     seed: Seed
 
 
 class Resize(Group):
     """What the backbone sees."""
 
-    side: Annotated[int, Field(ge=8, le=1024)]
+    side: Side
     mode: Literal["stretch", "crop", "pad"]
     antialias: bool
 
@@ -121,16 +124,16 @@ class Train(Group):
     """The head and its training."""
 
     hidden: List[Count]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Share
     output: Literal["softmax", "logits"]
     optimizer: str
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    learning_rate: Rate
     decay: Literal["cosine", "none"]
     batch_size: Count
     epochs: Count
     seed: Seed
     patience: Count
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: Share
     class_weights: Literal["none", "balanced"]
 
     @field_validator("optimizer")
@@ -143,8 +146,8 @@ class Train(Group):
 class Tail(Group):
     """The training of what lies behind the cut."""
 
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    warm_up: Annotated[float, Field(ge=0, lt=1)]
+    learning_rate: Rate
+    warm_up: Share
     batch_size: Count
     epochs: Annotated[int, Field(ge=0)]
     batch_norm: Literal["train", "inference"]
@@ -175,17 +178,42 @@ class Params(Group):
     evaluate: Evaluate
 
 
-def read():
-    """Return the checked `Params` of the working tree.
+class Convnet(Group):
+    """The ConvNet from scratch."""
+
+    side: Side
+    flip: bool
+    shift: Share
+    zoom: Share
+    learning_rate: Rate
+    batch_size: Count
+    epochs: Count
+    seed: Seed
+    patience: Count
+
+
+class Compare(Group):
+    """All of compare/params.yaml."""
+
+    convnet: Convnet
+
+
+def read(model=Params, folder=""):
+    """Return the checked parameters of the working tree.
+
+    Args:
+        model: of all parameters of one pipeline.
+        folder: in which this pipeline lies; the repository's by default.
 
     Raises:
         ParameterError: naming the key, what is wrong and what is allowed.
     """
+    path = os.path.join(folder, "params.yaml")
     try:
-        values = dvc.api.params_show("params.yaml")
+        values = dvc.api.params_show("params.yaml", repo=folder or None)
     except (DvcException, sqlite3.Error) as error:    # a full disk, too
-        raise ParameterError(f"params.yaml: {error}") from error
-    return parse(Params, values, "params.yaml")
+        raise ParameterError(f"{path}: {error}") from error
+    return parse(model, values, path)
 
 
 def parse(model, values, path):

@@ -55,17 +55,7 @@ def plan(cache, engine, read):
     total = sum(map(len, cache.images.values()))
     new = sum(map(len, cache.new.values()))
     print(f"extract: computes {new:,} of {total:,} rows: {why(cache)}")
-    need = cache.bytes_to_write()
-    copies = 1 if _dvc_links() else 2
-    free = shutil.disk_usage("features").free + _freed(cache)
-    print(f"extract: features {cache.shape} {cache.dtype}: writes "
-          f"{files.amount(need * copies)}, {files.amount(free)} are free",
-          flush=True)
-    if need * copies > free:
-        raise PlanError(
-            f"features need {files.amount(need * copies)} of disk"
-            f"{', half of it in the cache of DVC' * (copies > 1)}, "
-            f"{files.amount(free)} are free: {SMALLER}")
+    _disk(cache)
     _memory(cache)
     if new > engine.workers * engine.chunk:
         rate = _probe(engine, read, min(engine.chunk,
@@ -73,6 +63,28 @@ def plan(cache, engine, read):
         minutes, seconds = divmod(round(new / rate), 60)
         print(f"extract: about {minutes} min {seconds} s at {rate:,.0f} "
               "images/s", flush=True)
+
+
+def _disk(cache):
+    """Print what will be written and where, refuse what does not fit."""
+    need, repo = cache.bytes_to_write(), Repo()
+    dvc, first = repo.cache.local.path, repo.config["cache"].get("type", [""])
+    while not os.path.exists(dvc):
+        dvc = os.path.dirname(dvc)
+    needs = {"features": need}
+    if os.stat(dvc).st_dev != os.stat("features").st_dev:
+        needs["the cache of DVC"] = need    # on a disk of its own
+    elif first[0] not in ("hardlink", "symlink"):
+        needs = {"features and their copy in the cache of DVC": 2 * need}
+    for place, need in needs.items():
+        free = (shutil.disk_usage(dvc).free if place == "the cache of DVC"
+                else shutil.disk_usage("features").free + _freed(cache))
+        print(f"extract: {place}: writes {files.amount(need)} "
+              f"({cache.dtype}, {cache.shape} an image), "
+              f"{files.amount(free)} are free", flush=True)
+        if need > free:
+            raise PlanError(f"{place}: {files.amount(need)} of disk needed, "
+                            f"{files.amount(free)} are free: {SMALLER}")
 
 
 def _freed(cache):
@@ -106,14 +118,3 @@ def _probe(engine, read, count):
         begin = time.perf_counter()
         list(pool.map(lambda _: engine.compute(images), workers))
     return engine.workers * len(images) / (time.perf_counter() - begin)
-
-
-def _dvc_links():
-    """Tell whether DVC links files from its cache instead of copying them."""
-    repo = Repo()
-    first = repo.config["cache"].get("type", ["reflink", "copy"])[0]
-    cache = repo.cache.local.path
-    while not os.path.exists(cache):
-        cache = os.path.dirname(cache)
-    return (first in ("hardlink", "symlink")
-            and os.stat(cache).st_dev == os.stat("features").st_dev)
