@@ -181,9 +181,9 @@ def test_plan_refuses(project, monkeypatch, capsys):
         patch.setattr(shutil, "disk_usage", lambda _: Usage(1e5))
         line = stage(project, patch, "extract")
     assert line == ("extract: features: 154 kB of disk needed, 100 kB are "
-                    "free: lower resize.side or the number of extract.views, take a "
-                    "later backbone.cut, set extract.dtype to float16, or "
-                    "make room")
+                    "free: lower resize.side or the number of extract.views, "
+                    "take a later backbone.cut, set extract.dtype to float16, "
+                    "or make room")
     monkeypatch.setattr("psutil.virtual_memory",
                         lambda: namedtuple("M", "available")(1e5))
     assert stage(project, monkeypatch, "extract").startswith(

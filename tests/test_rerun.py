@@ -38,7 +38,7 @@ CHANGES = {
     "`extract.dtype`, `extract.engine`": lambda project: project.set(
         extract__dtype="float16", extract__engine="tensorflow"),
     "`backbone.application`": lambda project: project.set(
-        backbone__application="VGG16", backbone__options={},
+        backbone__application="SimpleCNN", backbone__options={},
         backbone__weights="models/weights/random.yaml"),
     "`resize.side`": lambda project: project.set(resize__side=40),
     "the data": other_data,
