@@ -88,18 +88,19 @@ def demand(findings, unwanted):
 def main():
     """Examine the cache, say and write what was asked for."""
     given = options.read()
+    old = revision.load(given.rev) if given.rev else None
     features = cached.load()
     examined = doctor.examine(features, given)
     findings = examined.findings
-    if given.rev:
+    if old:
         findings["difference"] = difference.difference(
-            revision.load(given.rev), features, given.neighbours)
+            old, features, given.neighbours)
     draw(features, examined, given)
     if given.json:
         print(json.dumps(findings, indent=2))
     else:
         print("\n".join(report.lines(findings, given.top)))
-        if given.rev:
+        if old:
             print("\n".join(["", *difference.lines(
                 findings["difference"], given.rev, given.top)]))
     demand(examined.findings, given.fail_on)
