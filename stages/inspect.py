@@ -6,7 +6,7 @@ Usage: python -m stages.inspect [options], see --help; never part of
 
 In:  features/, data/prepared/, and for pictures data/resized/
      models/head.h5           its predictions, for the page
-Out: results/inspect/*.csv    plots for `dvc plots show`
+Out: results/inspect/*/*.csv  plots for `dvc plots show`
      and what the options name
 
 Ends with status 1 if something is found that --fail-on names.
@@ -63,12 +63,12 @@ def draw(features, examined, given):
     if given.plots:
         names = features.names
         files.write_csv(
-            f"{options.PLOTS}/projection.csv", ["x", "y", "class"], (
+            f"{options.PLOTS}/projection/points.csv", ["x", "y", "class"], (
                 [f"{x:.4g}", f"{y:.4g}", names[label]] for (x, y), label
                 in zip(flat, features.labels[chosen])))
         rows = np.flatnonzero(features.of("test") & examined.space.usable)
         files.write_csv(
-            f"{options.PLOTS}/neighbours.csv", ["actual", "predicted"], (
+            f"{options.PLOTS}/neighbours/votes.csv", ["actual", "predicted"], (
                 [names[features.labels[k]], names[examined.shares[k].argmax()]]
                 for k in rows))
 

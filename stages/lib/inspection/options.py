@@ -59,7 +59,7 @@ def read():
     add("--projector", metavar="DIR",
         help="write files for TensorBoard's projector")
     add("--plots", action="store_true",
-        help=f"write {PLOTS}/*.csv for `dvc plots show`")
+        help=f"write {PLOTS}/*/*.csv for `dvc plots show`")
     add("--rev", help="compare with the features of this DVC revision")
     add("--points", type=_number(int, 1, 100000), default=10000,
         help="images in page, plot and projector (%(default)s)")
