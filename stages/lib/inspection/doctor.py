@@ -9,8 +9,8 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 from stages.lib import files
 from stages.lib.inspection import belief, duplicates
 from stages.lib.inspection.figures import figures
-from stages.lib.inspection.neighbours import (Found, Space, nearest,
-                                              space, votes)
+from stages.lib.inspection.neighbours import (Found, Space, nearest, space,
+                                              votes)
 
 CANDIDATES = 5    # nearest neighbours that may be near duplicates
 
