@@ -6,7 +6,7 @@ Usage: python -m stages.inspect [options], see --help; never part of
 
 In:  features/, data/prepared/, and for pictures data/resized/
      models/head.h5           its predictions, for the page
-Out: results/inspect/*.csv    plots for `dvc plots show`
+Out: results/inspect/*/*.csv  plots for `dvc plots show`
      and what the options name
 
 Ends with status 1 if something is found that --fail-on names.
@@ -63,12 +63,12 @@ def draw(features, examined, given):
     if given.plots:
         names = features.names
         files.write_csv(
-            f"{options.PLOTS}/projection.csv", ["x", "y", "class"], (
+            f"{options.PLOTS}/projection/points.csv", ["x", "y", "class"], (
                 [f"{x:.4g}", f"{y:.4g}", names[label]] for (x, y), label
                 in zip(flat, features.labels[chosen])))
         rows = np.flatnonzero(features.of("test") & examined.space.usable)
         files.write_csv(
-            f"{options.PLOTS}/neighbours.csv", ["actual", "predicted"], (
+            f"{options.PLOTS}/neighbours/votes.csv", ["actual", "predicted"], (
                 [names[features.labels[k]], names[examined.shares[k].argmax()]]
                 for k in rows))
 
@@ -88,18 +88,19 @@ def demand(findings, unwanted):
 def main():
     """Examine the cache, say and write what was asked for."""
     given = options.read()
+    old = revision.load(given.rev) if given.rev else None
     features = cached.load()
     examined = doctor.examine(features, given)
     findings = examined.findings
-    if given.rev:
+    if old:
         findings["difference"] = difference.difference(
-            revision.load(given.rev), features, given.neighbours)
+            old, features, given.neighbours)
     draw(features, examined, given)
     if given.json:
         print(json.dumps(findings, indent=2))
     else:
         print("\n".join(report.lines(findings, given.top)))
-        if given.rev:
+        if old:
             print("\n".join(["", *difference.lines(
                 findings["difference"], given.rev, given.top)]))
     demand(examined.findings, given.fail_on)

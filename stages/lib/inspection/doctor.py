@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from stages.lib import files
-from stages.lib.inspection import duplicates
+from stages.lib.inspection import belief, duplicates
 from stages.lib.inspection.figures import figures
-from stages.lib.inspection.neighbours import (Found, Space, belief, nearest,
-                                              space, votes)
+from stages.lib.inspection.neighbours import (Found, Space, nearest, space,
+                                              votes)
 
 CANDIDATES = 5    # nearest neighbours that may be near duplicates
 
@@ -21,7 +21,9 @@ class Examined(NamedTuple):
     findings: for JSON, see `examine`.
     space: `neighbours.Space` of all images.
     shares: float64 (n, classes), votes of the train rows; 0 if not usable.
-    suspects, twins: row numbers, worst first; groups of rows.
+    suspects: row numbers, worst first.
+    twins, near: groups of equal rows; pairs of nearly equal ones, nearest
+        first.
     """
 
     findings: dict
@@ -29,6 +31,7 @@ class Examined(NamedTuple):
     shares: np.ndarray
     suspects: np.ndarray
     twins: list
+    near: list
 
 
 def examine(cached, given):
@@ -53,8 +56,9 @@ def examine(cached, given):
              for pair in duplicates.near(_first(one), rows, points.scaled,
                                          given.near)]
     twins = duplicates.exact(cached.images, cached.vectors, points.usable)
+    pairs = _unequal(pairs, twins)
     judged = np.concatenate([train, rest])
-    believed, other = belief(shares[judged], cached.labels[judged])
+    believed, other = _believed(cached, points, shares, train, rest)
     order = np.argsort(believed, kind="stable")
     order = order[believed[order] <= given.suspect]
     similarity = np.concatenate([one.similarity.mean(1) for one in found])
@@ -74,8 +78,20 @@ def examine(cached, given):
                  "similarity": float(similarity[k])}
                 for k in np.argsort(similarity, kind="stable")[:given.top]]}
     return Examined(findings, points, shares, judged[order],
-                    twins + [list(pair[:2]) for pair in sorted(
-                        pairs, key=lambda pair: pair[2])])
+                    twins, [list(pair[:2]) for pair in pairs])
+
+
+def _believed(cached, points, shares, train, rest):
+    """Return the belief in the labels of train and rest, and in what instead.
+
+    The geometric mean of the neighbours' and the classifier's.
+    """
+    judged = np.concatenate([train, rest])
+    labels = cached.labels[judged]
+    votes_for, other = belief.ratio(shares[judged], labels)
+    said = belief.probabilities(points.points, cached.labels, train, rest,
+                                len(cached.names))
+    return np.sqrt(votes_for * belief.ratio(said[judged], labels)[0]), other
 
 
 def confusion(cached, shares, rows):
@@ -93,18 +109,24 @@ def _copies(cached, twins, pairs):
     """Return exact and near duplicates, those across splits apart."""
     found = {"duplicates": [], "leaks": [], "near_duplicates": [],
              "near_leaks": []}
-    together = {k: number for number, rows in enumerate(twins) for k in rows}
     for rows in twins:
         leak = len(set(cached.split[rows])) > 1
         found["leaks" if leak else "duplicates"].append(
             [cached.where(k) for k in rows])
-    for a, b, distance in sorted(pairs, key=lambda pair: pair[2]):
-        if together.get(a, -1) != together.get(b, -2):
-            leak = cached.split[a] != cached.split[b]
-            found["near_leaks" if leak else "near_duplicates"].append(
-                {"rows": [cached.where(a), cached.where(b)],
-                 "distance": distance})
+    for a, b, distance in pairs:
+        leak = cached.split[a] != cached.split[b]
+        found["near_leaks" if leak else "near_duplicates"].append(
+            {"rows": [cached.where(a), cached.where(b)],
+             "distance": distance})
     return found
+
+
+def _unequal(pairs, twins):
+    """Return `pairs` without those of one group of `twins`, nearest first."""
+    group = {k: number for number, rows in enumerate(twins) for k in rows}
+    return sorted((pair for pair in pairs
+                   if group.get(pair[0], -1) != group.get(pair[1], -2)),
+                  key=lambda pair: pair[2])
 
 
 def _classes(cached, shares, judged, top):

@@ -17,7 +17,6 @@ COMPONENTS = 256
 ROWS_A_COMPONENT = 16    # with fewer, whitening blows up noise
 LEAST_SHARE = 1e-6       # of the first component's variance: else it is noise
 TEMPERATURE = 0.1        # of the votes' weights, in cosine similarity
-FLOOR = 1e-3             # least share of votes, so that ratios are finite
 
 
 class Space(NamedTuple):
@@ -112,21 +111,3 @@ def votes(found, labels, classes):
     rows = np.repeat(np.arange(len(shares)), found.rows.shape[1])
     np.add.at(shares, (rows, labels[found.rows].ravel()), weights.ravel())
     return shares / np.maximum(shares.sum(1, keepdims=True), 1e-12)
-
-
-def belief(shares, labels):
-    """Return how far the neighbours believe each label, and in what instead.
-
-    Args:
-        shares: float (n, classes), of `votes`.
-        labels: integer (n,).
-
-    Returns:
-        own share / greatest other share, float (n,), and that other class.
-    """
-    rows = np.arange(len(labels))
-    own = shares[rows, labels]
-    others = shares.copy()
-    others[rows, labels] = -1
-    other = others.argmax(1)
-    return (own + FLOOR) / (others[rows, other] + FLOOR), other

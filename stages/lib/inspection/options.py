@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The options of the command that looks into the cached features."""
 import argparse
+import importlib.util
 
 from stages.lib.errors import ParameterError
 from stages.lib.inspection import projection
@@ -39,7 +40,8 @@ def read():
     parser = Parser(prog="python -m stages.inspect",
                     description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--json", action="store_true", help="findings as JSON, complete")
+    add("--json", action="store_true", help="findings as JSON; of pairs "
+        "and far the first --top, all else complete")
     add("--top", type=_number(int, 1, 10**6), default=10,
         help="lines a list (%(default)s)")
     add("--fail-on", type=_kinds, default=[], metavar="KIND,…",
@@ -50,13 +52,14 @@ def read():
         help="greatest cosine distance of standardised features between near "
         "duplicates (%(default)s)")
     add("--suspect", type=_number(float, 0, 1), default=0.05,
-        help="greatest belief in a suspect's label: the share of its votes "
-        "over that of the first other class (%(default)s)")
+        help="greatest belief in a suspect's label: its share over that of "
+        "the first other class, mean of neighbours and classifier "
+        "(%(default)s)")
     add("--html", metavar="OUT", help="write a page to explore")
     add("--projector", metavar="DIR",
         help="write files for TensorBoard's projector")
     add("--plots", action="store_true",
-        help=f"write {PLOTS}/*.csv for `dvc plots show`")
+        help=f"write {PLOTS}/*/*.csv for `dvc plots show`")
     add("--rev", help="compare with the features of this DVC revision")
     add("--points", type=_number(int, 1, 100000), default=10000,
         help="images in page, plot and projector (%(default)s)")
@@ -66,7 +69,18 @@ def read():
         help="of sample and projection (%(default)s)")
     add("--dead", type=_number(float, 0, 1e9), default=1e-6,
         help="greatest standard deviation of a dead dimension (%(default)s)")
-    return parser.parse_args()
+    given = parser.parse_args()
+    _installed("plotly", "--html", given.html)
+    _installed("umap", "--projection umap", given.projection == "umap")
+    return given
+
+
+def _installed(module, option, demanded):
+    """Raise a ParameterError before the work if what `option` needs is not."""
+    packages = {"plotly": "plotly", "umap": "umap-learn"}
+    if demanded and not importlib.util.find_spec(module):
+        raise ParameterError(f"{option} needs a package: pip install "
+                             f"{packages[module]}")
 
 
 def _kinds(text):

@@ -115,14 +115,15 @@ function select(k) {
   draw();
 }
 
-function list(id, title, found, all) {
+function list(id, title) {
+  const found = DATA[id], all = DATA[`all_${id}`];
   by(`${id}-title`).textContent = `${title}: ${all.toLocaleString("en")}` +
     (all > found.length ? `, the first ${found.length}` : "");
   by(id).replaceChildren(...found.map(group => {
     const one = make("button", "");
     group.slice(0, 2).forEach(k => one.append(picture(k, 32)));
     const k = group[0];
-    make("span", id === "leaks" ? group.map(n => DATA.where[n]).join(", ") :
+    make("span", id.endsWith("leaks") ? group.map(n => DATA.where[n]).join(", ") :
       `${DATA.where[k]}: ${DATA.names[DATA.label[k]]}, neighbours say ` +
       DATA.names[DATA.voted[k]], one);
     one.onclick = () => select(k);
@@ -147,9 +148,9 @@ for (const name in COLOURINGS) {
   one.value = name;
 }
 by("colour").onchange = () => { hidden.clear(); legend(); draw(); };
-list("suspects", "Suspected labels", DATA.suspects.map(k => [k]),
-  DATA.all_suspects);
-list("leaks", "Leaks between splits", DATA.leaks, DATA.all_leaks);
+list("suspects", "Suspected labels");
+list("leaks", "Leaks: equal images in two splits");
+list("near_leaks", "Near leaks: similar images in two splits");
 legend();
 draw().then(plot => {
   plot.on("plotly_hover", hover);

@@ -7,7 +7,6 @@ import os
 import numpy as np
 
 from stages.lib import files
-from stages.lib.errors import ParameterError
 from stages.lib.inspection.neighbours import nearest
 from stages.lib.inspection.report import described, place
 from stages.lib.inspection.sprite import encoded, sprite
@@ -15,7 +14,7 @@ from stages.lib.inspection.sprite import encoded, sprite
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 SIDE = 32          # pixels of a picture
 NEIGHBOURS = 8     # shown of each point
-LISTED = 100       # suspects, and leaks
+LISTED = 100       # suspects, leaks and near leaks, each
 
 
 def write(path, cached, examined, chosen, flat, predicted):
@@ -28,15 +27,8 @@ def write(path, cached, examined, chosen, flat, predicted):
         chosen: row numbers of the points, ascending.
         flat: float32 (points, 2), where they are.
         predicted: integer (points,), classes, or None without a head.
-
-    Raises:
-        ParameterError: plotly is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs    # an extra, 5 MB of script
-    except ImportError as error:
-        raise ParameterError("--html needs a package: pip install plotly"
-                             ) from error
+    from plotly.offline import get_plotlyjs    # an extra, 5 MB of script
     picture, columns = sprite(cached, chosen, SIDE)
     content = {**_points(cached, examined, chosen, flat, predicted),
                **_lists(cached, examined, chosen),
@@ -74,22 +66,26 @@ def _points(cached, examined, chosen, flat, predicted):
 
 
 def _lists(cached, examined, chosen):
-    """Return suspects and groups of copies by the numbers of their points."""
+    """Return suspects and leaks by the numbers of their points."""
     number = {int(k): n for n, k in enumerate(chosen)}
-    suspects = [number[k] for k in examined.suspects.tolist() if k in number]
-    copies = [[number[k] for k in group] for group in examined.twins
-              if all(k in number for k in group)]
-    leaks = [group for group in copies
-             if len(set(cached.split[chosen[group]])) > 1]
-    return {"suspects": suspects[:LISTED], "leaks": leaks[:LISTED],
-            "all_suspects": len(examined.suspects),
-            "all_leaks": sum(len(set(cached.split[group])) > 1
-                             for group in examined.twins)}
+    found = {"suspects": examined.suspects[:, None].tolist(),
+             "leaks": _leaks(cached, examined.twins),
+             "near_leaks": _leaks(cached, examined.near)}
+    shown = {name: [[number[k] for k in group] for group in groups
+                    if all(k in number for k in group)][:LISTED]
+             for name, groups in found.items()}
+    return {**shown, **{f"all_{name}": len(groups)
+                        for name, groups in found.items()}}
+
+
+def _leaks(cached, groups):
+    """Return those of `groups`, lists of rows, that are in several splits."""
+    return [rows for rows in groups if len(set(cached.split[rows])) > 1]
 
 
 def wanted(cached, examined):
     """Return the rows that a page must show, the most important first."""
-    leaks = [k for group in examined.twins
-             if len(set(cached.split[group])) > 1 for k in group
-             if examined.space.usable[k]]
-    return [*leaks[:4 * LISTED], *examined.suspects.tolist()[:LISTED]]
+    leaks = [*_leaks(cached, examined.twins)[:LISTED],
+             *_leaks(cached, examined.near)[:LISTED]]
+    return [*(k for rows in leaks for k in rows if examined.space.usable[k]),
+            *examined.suspects.tolist()[:LISTED]]

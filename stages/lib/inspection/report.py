@@ -9,7 +9,7 @@ TITLES = {
     "duplicates": "Duplicates: the same image twice in one split",
     "near_leaks": "Near leaks: nearly the same image in two splits",
     "near_duplicates": "Near duplicates: nearly the same image in one split",
-    "suspects": "Suspects: rows whose neighbours do not believe their label",
+    "suspects": "Suspects: rows whose label neighbours and classifier doubt",
     "far": "Far: rows that resemble no train image",
 }
 
