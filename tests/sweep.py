@@ -26,8 +26,8 @@ SMALLEST = ["Xception", "VGG16", "ResNet50", "ResNet50V2", "InceptionV3",
             "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny", "RegNetX002",
             "RegNetY002", "ResNetRS50", "AlexNet", "SimpleCNN"]
 IMAGES = 6
+DEEP = 40    # sums of a block and what it was given
 ALLOWED = 1e-5    # of the largest feature
-GAMMA = 0.3    # of batch normalisations: residual branches add little
 ABOUT = """# Every application
 
 Written by `make sweep`: each class that `backbone.application` takes, with
@@ -44,32 +44,25 @@ times what Keras run eagerly and Keras run as a graph differ (in brackets).
 """    # noqa: E501: a table
 
 
-def lively(model, application, images):
+def lively(model):
     """Draw kernels as He et al. (2015) do, so that features vary.
 
-    Batch normalisations get the statistics of `images`, as if trained: left
-    as they are, the deepest networks blow every rounding up.
+    With less variance in the deepest networks, where the sum of very many
+    blocks would blow every rounding up.
     """
-    from stages.lib import backbone
+    blocks = sum("Add" in type(layer).__name__
+                 for layer in model._flatten_layers())
+    gain = 2 if blocks <= DEEP else 1
     random = np.random.default_rng(0)
     for layer in model._flatten_layers():
         weights = layer.get_weights() if not hasattr(layer, "layers") else []
         if "Conv" in type(layer).__name__:
             layer.set_weights([
-                random.normal(0, np.sqrt(2 / np.prod(
+                random.normal(0, np.sqrt(gain / np.prod(
                     w.shape[:2] if w.shape[-1] == 1 else w.shape[:3])),
                     w.shape) if w.ndim == 4 else w for w in weights])
         if type(layer).__name__ == "Normalization" and weights:
             layer.finalize_state()
-    norms = [(layer, layer.momentum) for layer in model._flatten_layers()
-             if type(layer).__name__ == "BatchNormalization"]
-    for layer, _ in norms:
-        layer.momentum = 0.0
-        if layer.scale:
-            layer.gamma.assign(layer.gamma * GAMMA)
-    backbone.extractor(model, application)(images, training=True)
-    for layer, momentum in norms:
-        layer.momentum = momentum
 
 
 def built(application):
@@ -116,7 +109,7 @@ def check(application, folder):
     images = np.random.default_rng(0).integers(
         0, 256, (IMAGES, side, side, 3), dtype="uint8")
     pixels = images.astype("float32")
-    lively(base, application, pixels)
+    lively(base)
     good = cuts.valid(base)
     cut = good[len(good) // 2].name
     part = backbone.frozen(base, cut)
