@@ -85,7 +85,8 @@ def open_page(browser, path):
 def test_page(finished, monkeypatch, browser, tmp_path):
     """Points, hover, click, filter, keyboard, dark, narrow; no request."""
     page = str(tmp_path / "page.html")
-    command = ["--html", page, "--projection", "pca", "--suspect", "1"]
+    command = ["--html", page, "--projection", "pca", "--suspect", "1",
+               "--near", "2"]
     assert stage(finished, monkeypatch, "inspect", *command) is None
     open_page(browser, page)
     assert browser.execute_script(COUNT) == 300
@@ -118,6 +119,13 @@ def test_page(finished, monkeypatch, browser, tmp_path):
     named = rows[0].text.split(":")[0]
     rows[0].send_keys("\ue007")
     assert named in browser.find_element("id", "shown").text
+
+    title = browser.find_element("id", "leaks-title").text
+    assert title == "Leaks: equal images in two splits: 0"
+    assert not browser.find_elements("css selector", "#leaks button")
+    pair = browser.find_element("css selector", "#near_leaks button")
+    places = {place.split()[0] for place in pair.text.split(", ")}
+    assert len(places) == 2 and places <= {"train", "validation", "test"}
 
     light = browser.execute_script(
         "return getComputedStyle(document.body).backgroundColor")
