@@ -19,8 +19,6 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# Tiny graphs wait for each other on several threads; xdist uses both cores.
-os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
 CLASSES = 10
 COLOURS = np.array([[r, g, b] for r in (40, 215) for g in (40, 215)
                     for b in (40, 215)] + [[128, 128, 128], [215, 128, 40]],
@@ -48,6 +46,12 @@ STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
 SLOW = ["test_table", "test_demo", "test_commands", "test_kill",
         "test_killed_extraction",
         "test_random_labels_miss_every_floor"]
+
+
+def pytest_configure():
+    """Give TensorFlow one thread: the graphs are tiny, xdist uses the cores.
+    """
+    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
 
 
 def pytest_collection_modifyitems(items):
