@@ -36,7 +36,7 @@ valid cut in the middle, through TensorFlow Lite where it can take the frozen
 part. Differences are relative to the largest feature: of the engine to Keras,
 of the reloaded fused model to the cached features; those of its output to
 head(cached features), after one step of training, are of a probability.
-At most {allowed:g} is allowed, or, where random weights blow rounding up, three
+At most {allowed:g} is allowed, of a probability {probability:g}, or, where random weights blow rounding up, three
 times what Keras run eagerly and Keras run as a graph differ (in brackets).
 
 | application | side | cuts | cut | engine | engine - Keras | fused - cached | outputs |
@@ -148,7 +148,12 @@ def check(application, folder):
         allowed = 3 * result["keras_difference"]
     assert result["engine_difference"] <= allowed, result
     assert result["fused_difference"] <= allowed, result
-    assert result["output_difference"] <= parity.TOLERANCE["float32"], result
+    allowed = parity.TOLERANCE["float32"]
+    if result["output_difference"] > allowed:
+        eager = model(cached, training=False).numpy()
+        allowed = 3 * float(np.abs(eager - of_head).max())
+        result["keras_outputs"] = allowed / 3
+    assert result["output_difference"] <= allowed, result
     return result
 
 
@@ -158,13 +163,15 @@ def write_table(done):
             f"{r['engine']} | {r['engine_difference']:.1e}"
             + (f" ({r['keras_difference']:.1e})"
                if "keras_difference" in r else "") + " | "
-            f"{r['fused_difference']:.1e} | {r['output_difference']:.1e} |"
+            f"{r['fused_difference']:.1e} | {r['output_difference']:.1e}"
+            + (f" ({r['keras_outputs']:.1e})" if "keras_outputs" in r else "")
+            + " |"
             if "side" in r else
             f"| {name} | FAILED: {r['error']} | | | | | | |"
             for name, r in sorted(done.items())]
     with open(TABLE, "w", encoding="utf-8") as file:
         file.write(ABOUT.format(sides=", ".join(map(str, SIDES)),
-                                allowed=ALLOWED)
+                                allowed=ALLOWED, probability=1e-4)
                    + "\n".join(rows) + "\n")
 
 
