@@ -160,6 +160,7 @@ def check(application, folder):
 
 def write_table(done):
     """Write docs/applications.md."""
+    from stages.lib import parity
     rows = [f"| {name} | {r['side']} | {r['cuts']} | `{r['cut']}` | "
             f"{r['engine']} | {r['engine_difference']:.1e}"
             + (f" ({r['keras_difference']:.1e})"
@@ -173,7 +174,8 @@ def write_table(done):
             for name, r in sorted(done.items())]
     with open(TABLE, "w", encoding="utf-8") as file:
         file.write(ABOUT.format(sides=", ".join(map(str, SIDES)),
-                                allowed=ALLOWED, probability=1e-4)
+                                allowed=ALLOWED,
+                                probability=parity.TOLERANCE["float32"])
                    + "\n".join(rows) + "\n")
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from stages.lib import files
 from stages.lib.cache import PRIOR, SCRATCH
 from stages.lib.errors import ArtefactError
-from stages.lib.rows import CORES, Part, paths
+from stages.lib.parallel import CORES
+from stages.lib.rows import Part, paths
 
 COPY = 1024    # rows copied at a time
 

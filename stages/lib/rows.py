@@ -14,11 +14,11 @@ import numpy as np
 
 from stages.lib import arrays, files
 from stages.lib.errors import StorageError
+from stages.lib.parallel import CORES
 
 DIGEST = 16    # bytes of SHA-256 that are kept: 2^64 images before a clash
 TABLE = np.dtype([("image", np.uint8, DIGEST), ("seal", np.uint8, DIGEST)])
 BLOCK = 64     # rows a task
-CORES = os.cpu_count()
 
 
 def digests(rows):
