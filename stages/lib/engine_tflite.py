@@ -66,10 +66,10 @@ def _converted(model, batch):
         with _silence(), _biases_last(model) as function:
             function = tf.function(function, input_signature=[tf.TensorSpec(
                 (batch, *model.input_shape[1:]), tf.uint8)])
-            holder = tf.Module()    # the model itself would be saved in 7 s
-            holder.weights = list(model.weights)
-            graph = tf.lite.TFLiteConverter.from_concrete_functions(
-                [function.get_concrete_function()], holder).convert()
+            converter = tf.lite.TFLiteConverter.from_concrete_functions(
+                [function.get_concrete_function()], model)
+            converter.experimental_lower_to_saved_model = False   # slow
+            graph = converter.convert()
             tf.lite.Interpreter(model_content=graph).allocate_tensors()
     except Exception as error:   # the converter raises anything
         reason = " ".join(str(error).split())[:200]
