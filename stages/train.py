@@ -17,7 +17,6 @@ import os
 import time
 
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight
 
 from stages.lib import backbone, cuts, files, head, manifest, params, timings
 from stages.lib.board import board
@@ -129,6 +128,7 @@ def main():
     start(given.train.seed)
     options = {}
     if given.train.class_weights == "balanced":
+        from sklearn.utils.class_weight import compute_class_weight
         options["class_weight"] = dict(enumerate(compute_class_weight(
             "balanced", classes=np.arange(len(names)), y=labels)))
     resumed, began = os.path.exists(PROGRESS), time.monotonic()

@@ -49,9 +49,9 @@ SLOW = ["test_table", "test_demo", "test_commands", "test_kill",
 
 
 def pytest_configure():
-    """Give TensorFlow one thread: the graphs are tiny, xdist uses the cores.
-    """
-    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+    """Give every process one thread: arrays are tiny, xdist uses the cores."""
+    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1",
+                      OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 
 def pytest_collection_modifyitems(items):
