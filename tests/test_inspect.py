@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import urllib.request
 
 import numpy as np
 import pytest
 from conftest import CLASSES, stage
 from PIL import Image
+from tensorboard import default, program
 
 from stages.lib import manifest
 from stages.lib.inspection import difference
@@ -204,7 +206,7 @@ def test_difference(project, monkeypatch, capsys):
 
 
 def test_projector_and_plots(project, monkeypatch):
-    """TensorBoard's files and DVC's plots hold all points, repeatably."""
+    """TensorBoard and DVC's plots show all points, repeatably."""
     words = ["--projector", "build/p", "--plots", "--html", "build/page.html",
              "--projection", "pca"]
     made = ["build/p/sprite.png", "build/p/metadata.tsv", "build/page.html",
@@ -218,6 +220,13 @@ def test_projector_and_plots(project, monkeypatch):
         assert len(file.readlines()) == 301
     with open("build/p/projector_config.pbtxt", encoding="utf-8") as file:
         assert "tensor_shape: 300\n  tensor_shape: 256\n" in file.read()
+    server = program.TensorBoard(default.get_plugins())
+    server.configure(logdir="build/p", port=0)
+    url = f"{server.launch()}data/plugin/projector/info?run=."
+    with urllib.request.urlopen(url) as answer:
+        embedding, = json.load(answer)["embeddings"]
+    assert embedding["tensorName"] == "features"
+    assert embedding["tensorShape"] == [300, 256]
     pixels = np.asarray(Image.open("build/p/sprite.png"))[:32, 32:64]
     second = array(project, "data/prepared/train_x")[1]
     np.testing.assert_array_equal(pixels[::2, ::2], second)
