@@ -3,13 +3,13 @@
 import json
 import os
 import re
+import subprocess
 import urllib.request
 
 import numpy as np
 import pytest
-from conftest import CLASSES, stage
+from conftest import CLASSES, environment, stage
 from PIL import Image
-from tensorboard import default, program
 
 from stages.lib import manifest
 from stages.lib.inspection import difference
@@ -220,11 +220,20 @@ def test_projector_and_plots(project, monkeypatch):
         assert len(file.readlines()) == 301
     with open("build/p/projector_config.pbtxt", encoding="utf-8") as file:
         assert "tensor_shape: 300\n  tensor_shape: 256\n" in file.read()
-    server = program.TensorBoard(default.get_plugins())
-    server.configure(logdir="build/p", port=0)
-    url = f"{server.launch()}data/plugin/projector/info?run=."
-    with urllib.request.urlopen(url) as answer:
-        embedding, = json.load(answer)["embeddings"]
+    server = subprocess.Popen(
+        ["tensorboard", "--logdir", "build/p", "--port", "0"],
+        env=environment(), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    try:
+        lines = iter(server.stdout.readline, "")
+        url = next(filter(None, (re.search(r"http://localhost:\d+/", line)
+                                 for line in lines)))[0]
+        with urllib.request.urlopen(
+                f"{url}data/plugin/projector/info?run=.") as answer:
+            embedding, = json.load(answer)["embeddings"]
+    finally:
+        server.kill()
+        server.communicate()
     assert embedding["tensorName"] == "features"
     assert embedding["tensorShape"] == [300, 256]
     pixels = np.asarray(Image.open("build/p/sprite.png"))[:32, 32:64]
