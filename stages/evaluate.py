@@ -18,7 +18,6 @@ from sklearn.metrics import recall_score
 
 from stages.lib import arrays, charts, files, head, manifest, params
 from stages.lib.errors import AccuracyError
-from stages.lib.runtime import load_model
 from stages.lib.scores import HISTORY, scores
 from stages.lib.stage import run
 
@@ -27,10 +26,10 @@ def main():
     """Write metrics and plots, then demand the accuracy floor."""
     floor = params.read().evaluate.accuracy_floor
     names = manifest.read()["class_names"]
-    model = load_model("models/head.h5")
     metrics = {}
     for split in ("validation", "test"):
         x, labels = manifest.labelled(split)
+        model = head.load(x.shape[1:], len(names))
         probabilities = head.probabilities(model, x)
         metrics[split] = scores(probabilities, labels)
     predicted = probabilities.argmax(axis=1)    # of test, the last split

@@ -21,6 +21,7 @@ from stages.lib import (arrays, backbone, cuts, engine, files, manifest,
                         params, refused, timings, views)
 from stages.lib.batches import progress
 from stages.lib.cache import Cache
+from stages.lib.errors import ArtefactError
 from stages.lib.fill import fill, publish
 from stages.lib.plan import plan
 from stages.lib.runtime import start
@@ -32,15 +33,24 @@ it shows the images of ../train_x.npy.
 """
 
 
-def images(wanted):
+def images(wanted, side):
     """Return name of the array -> (row numbers -> pixels), number of rows.
 
     Args:
         wanted: views of train.
+        side: `resize.side`.
+
+    Raises:
+        ArtefactError: missing, damaged, or of another side.
     """
     def of(split, view):
         """Return one array's images."""
-        pixels = arrays.open_array(f"data/resized/{split}_x.npy", ndim=4)
+        path = f"data/resized/{split}_x.npy"
+        pixels = arrays.open_array(path, ndim=4)
+        if pixels.shape[1] != side:
+            raise ArtefactError(
+                f"{path}: images of {pixels.shape[1]} px, resize.side is "
+                f"{side}; run `dvc repro resize` first")
         return lambda rows: views.apply(view, pixels[rows]), len(pixels)
 
     return {**{split: of(split, views.IDENTITY) for split in files.SPLITS},
@@ -68,7 +78,7 @@ def main():
     cut = cuts.resolve(model, given.backbone.cut)
     extractor = backbone.extractor(backbone.frozen(model, cut),
                                    given.backbone.application)
-    wanted = images(given.extract.views)
+    wanted = images(given.extract.views, given.resize.side)
     cache = Cache(backbone.key(extractor, cut, given.backbone, given.extract),
                   wanted, extractor.output_shape[1:], given.extract.dtype)
     loaded = engine.load(given.extract.engine, extractor, cache.folder)

@@ -19,7 +19,7 @@ from stages.lib import backbone, cuts, files, head, manifest, params
 from stages.lib.errors import ParityError
 from stages.lib.pixels import rescale_layer
 from stages.lib.prepared import Images
-from stages.lib.runtime import keras, load_model, save_model, start
+from stages.lib.runtime import keras, save_model, start
 from stages.lib.stage import run
 
 CANDIDATE = "models/candidate.h5"   # becomes fuse.output once it is proved
@@ -77,7 +77,7 @@ def main():
                                    given.backbone.application)
     made = manifest.read(backbone.key(extractor, cut, given.backbone,
                                       given.extract))
-    top = load_model("models/head.h5")
+    top = head.load(extractor.output_shape[1:], len(made["class_names"]))
     images = Images("train", given.data.source)
     model = fuse(base, given.backbone.application, top, images.shape,
                  given.resize)

@@ -40,9 +40,12 @@ def predictions(features, chosen):
     model = runtime.load_model(HEAD)
     if model.input_shape[1:] != x[0].shape[1:]:    # not trained again yet
         return None
-    parts = [head.probabilities(model, x[k][
-        features.row[chosen[features.split[chosen] == k]]]).argmax(1)
-        for k in range(len(x)) if (features.split[chosen] == k).any()]
+    parts = []
+    for split, of_split in enumerate(x):
+        rows = features.row[chosen[features.split[chosen] == split]]
+        parts += [head.probabilities(model, of_split[
+            rows[k:k + head.BATCH]]).argmax(1)    # maps are large
+            for k in range(0, len(rows), head.BATCH)]
     return np.concatenate(parts)
 
 

@@ -121,6 +121,7 @@ def predict(model, images, top, failed):
 
 def main():
     """Print a row for each image; return the exit status."""
+    sys.stdout.reconfigure(errors="backslashreplace")    # of file names
     given = parser().parse_args()
     if given.top < 1:
         parser().error("--top must be 1 or more")
@@ -146,4 +147,10 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:    # whoever reads wants no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -5,10 +5,13 @@ In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; or without pixels
      data/prepared/{split}.json   then it lists the files in data.source
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
+import shutil
+
 import numpy as np
 
 from stages.lib import arrays, files, params
 from stages.lib.batches import batches, progress
+from stages.lib.errors import PlanError
 from stages.lib.parallel import ordered
 from stages.lib.photographs import decode_jpeg
 from stages.lib.pixels import rescale
@@ -70,8 +73,15 @@ def main():
     """Write every split at the backbone's side."""
     given = params.read()
     side = given.resize.side
-    for split in files.SPLITS:
-        images = Images(split, given.data.source)
+    splits = {split: Images(split, given.data.source)
+              for split in files.SPLITS}
+    need = sum(map(len, splits.values())) * side * side * 3
+    free = shutil.disk_usage("data").free
+    if need > free:
+        raise PlanError(f"data/resized: {files.amount(need)} of disk needed, "
+                        f"{files.amount(free)} are free: lower resize.side, "
+                        "or make room")
+    for split, images in splits.items():
         shape = (len(images), side, side, 3)
         with arrays.array_writer(f"data/resized/{split}_x.npy", "uint8",
                                  shape) as out, \

@@ -7,6 +7,7 @@ Takes 30 kills by SIGKILL, in turn of the stage, of DVC (its child goes on),
 and of both, on the first 6,000 real images (tests/real_data.py).  After each,
 `dvc repro extract` must end well, and with the same md5 of every out.
 """
+import contextlib
 import glob
 import json
 import os
@@ -64,9 +65,24 @@ def forget(project, lock):
     project.run("rm -rf features/*.npy features/views features/*.json")
 
 
-def kill(project, victim, pause):
-    """Start `dvc repro`, kill `victim` `pause` seconds into `extract`."""
+def finished(project):
+    """Return how many rows of the scratch are computed and sealed."""
+    rows = 0
+    for path in glob.glob(project.file("features/scratch/*/**/*_rows.npy"),
+                          recursive=True):
+        with contextlib.suppress(OSError, ValueError):    # not yet whole
+            rows += int(np.load(path)["seal"].any(axis=1).sum())
+    return rows
+
+
+def kill(project, victim, pause, begun):
+    """Start `dvc repro`, kill `victim` `pause` seconds into `extract`.
+
+    Or so long after its first rows, if it is to have `begun`.
+    """
     repro = start(project, "extract", "extract")
+    while begun and repro.poll() is None and not finished(project):
+        time.sleep(0.005)
     time.sleep(pause)
     if victim == "stage":
         for process in processes(project, "extract"):
@@ -90,7 +106,8 @@ def rounds(project, kills):
     `project` has done its `resize`.  Returns a dictionary for each kill.
 
     Raises:
-        AssertionError: a run did not recover, or with other bytes.
+        AssertionError: a run did not recover, or with other bytes, or
+            computed rows that were kept.
     """
     with open(project.file("dvc.lock"), encoding="utf-8") as file:
         lock = file.read()
@@ -103,12 +120,17 @@ def rounds(project, kills):
     for number in range(kills):
         forget(project, lock)
         victim, pause = VICTIMS[number % 3], random.uniform(0, longest)
-        kill(project, victim, pause)
+        begun = number % 4 < 3    # the others anywhere, start-up included
+        kill(project, victim, pause / 4 if begun else pause, begun)
+        kept = finished(project)
         done = project.run("dvc repro extract")
         assert done.returncode == 0, done.stdout
         assert project.md5() == expected, done.stdout
-        found.append({"victim": victim, "after_seconds": round(pause, 2),
-                      "rows": rows, "rows_left": computed(done.stdout)})
+        left = computed(done.stdout)
+        assert left <= rows - kept and kept >= begun, (kept, done.stdout)
+        assert ("interrupted run" in done.stdout) == (0 < left < rows)
+        found.append({"victim": victim, "rows": rows, "rows_kept": kept,
+                      "rows_left": left})
         print(json.dumps(found[-1]), flush=True)
     assert not project.run("find . -name '*.part'").stdout
     return found

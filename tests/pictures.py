@@ -106,6 +106,8 @@ def bad():
             "flat.bmp": (saved(noise(4, 4), "BMP")[:18] + bytes(36),
                          "zero-sized"),
             "head.jpg": (b"\xff\xd8\xff\xe0", "truncated or damaged header"),
+            "long.png": (png_header(20000, 9), "too long: 20000 x 9 pixels, "
+                                               "16,384 a side are allowed"),
             "bomb.png": (png_header(20000, 20000), "decompression bomb: 20000 "
                          "x 20000 pixels, 89,478,485 are allowed")}
 

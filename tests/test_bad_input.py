@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from conftest import environment, stage, tiny_arrays
 
+from stages.lib.runtime import keras, save_model
+
 PREPARED = "data/prepared/train_x.npy"
 
 
@@ -204,6 +206,38 @@ def test_damaged_artefacts(project, monkeypatch):
     refuse(project, monkeypatch, "evaluate", "models/head.h5: no model")
     os.unlink(project.file("features/manifest.json"))
     refuse(project, monkeypatch, "fuse", "features/manifest.json: cannot be")
+
+
+def test_other_head(project, monkeypatch):
+    """A head for other features or classes is neither fused nor scored."""
+    for shape, classes in (((256,), 3), ((255,), 10)):
+        given = keras.Input(shape)
+        save_model(keras.Model(given, keras.layers.Dense(classes)(given)),
+                   project.file("models/new.h5"))
+        os.replace(project.file("models/new.h5"),
+                   project.file("models/head.h5"))
+        for name in ("evaluate", "fuse"):
+            refuse(project, monkeypatch, name, re.escape(
+                f"models/head.h5: takes features {shape} and tells {classes} "
+                "classes apart, wanted are (256,) and 10; delete it"))
+
+
+def test_rotten_label(project, monkeypatch):
+    """A label that is not that of its image is found."""
+    path = project.file("data/prepared/train_y.npy")
+    labels = np.load(path)
+    for label, trains in ((labels[7] ^ 1, True), (labels[7] ^ 128, False)):
+        changed = labels.copy()
+        changed[7] = label
+        os.unlink(path)    # never write in place: it may be a hard link
+        np.save(path, changed)
+        done = project.run("python -m stages.lib.verify")
+        assert done.returncode == 1
+        assert ("data/prepared/train_y.npy: 1 labels that are not those of "
+                "data/prepared/train.json: rows [7]") in done.stdout
+        if not trains:
+            refuse(project, monkeypatch, "train", "data/prepared/train_y.npy:"
+                   f" row 7: label {label} is no class; run `make verify`")
 
 
 def test_stale_features(project, monkeypatch):

@@ -217,6 +217,11 @@ def test_plan_changes_nothing(project):
     project.set(extract__dtype="float32")
     assert "up to date" in project.run("dvc status extract").stdout
     assert project.md5() == before
+    project.set(resize__side=40)
+    done = project.run("python -m stages.extract --plan")
+    assert (done.returncode, done.stdout) == (
+        1, "extract: data/resized/train_x.npy: images of 32 px, resize.side "
+        "is 40; run `dvc repro resize` first\n")
 
 
 def test_rotten_scratch(project, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 """`python -m stages.predict` with a fused model alone."""
 import io
 import json
+import os
 import runpy
 import sys
 import types
@@ -56,6 +57,9 @@ def test_same_as_the_pipeline(predict, finished, tmp_path):
             assert one["top"][rank]["class"] == str(best)
             assert one["top"][rank]["probability"] == pytest.approx(
                 p[k, best], abs=1e-4)
+    odd = os.fsdecode(b"\xff.png")    # not UTF-8
+    put(str(tmp_path / odd), images[0])
+    assert predict(odd)[1].startswith("\\udcff.png\t")
     status, table, _ = predict("folder/0/0.png")
     assert table == (f"folder/0/0.png\t{said[0]['class']}\t"
                      f"{said[0]['probability']:.4f}\n")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Cuts, the training of the tail, and what is fused back."""
+import glob
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ import time
 import numpy as np
 import pytest
 from conftest import environment, stage
+from tensorboard.backend.event_processing.event_accumulator import \
+    EventAccumulator
 
 from stages.lib import backbone, cuts, params
 from stages.lib.errors import CutError, WeightsError
@@ -50,6 +53,11 @@ def test_tail(project, finished, monkeypatch):
                             delimiter=",", dtype=None, encoding="utf-8")
     assert list(history["part"]) == ["head"] * 3 + ["tail"] * 4
     assert history["loss"][-1] < history["loss"][0]
+    log = EventAccumulator(sorted(glob.glob(project.file(
+        "logs/train/*/train")))[-1])
+    log.Reload()
+    steps = [event.step for event in log.Tensors("epoch_accuracy")]
+    assert steps == sorted(set(steps)) and max(steps) == 6
     before = weights(finished.file("cifar10.h5"))
     after = weights(project.file("cifar10.h5"))
     names = [name for name in before if not name.startswith("head")]

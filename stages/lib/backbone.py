@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from stages.lib import cuts, engine, files, names, weights
+from stages.lib import cuts, engine, names, weights
 from stages.lib.errors import BackboneError
 from stages.lib.runtime import keras
 

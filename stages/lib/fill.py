@@ -15,7 +15,7 @@ from stages.lib.errors import ArtefactError
 from stages.lib.parallel import CORES
 from stages.lib.rows import Part, paths
 
-COPY = 1024    # rows copied at a time
+COPY = 1 << 26    # bytes copied at a time
 
 
 def fill(cache, engine, bar):
@@ -101,8 +101,9 @@ def _copy(parts, sources):
             if source:
                 found.setdefault(source[0], []).append((row, source[1]))
         for array, pairs in found.items():
-            for k in range(0, len(pairs), COPY):
-                to, of = np.array(pairs[k:k + COPY]).T
+            step = max(1, COPY // array.x[0].nbytes)
+            for k in range(0, len(pairs), step):
+                to, of = np.array(pairs[k:k + step]).T
                 part.write(to, array.x[of], array.table["seal"][of])
 
 

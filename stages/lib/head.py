@@ -6,9 +6,10 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from stages.lib import names
-from stages.lib.errors import TrainingError
-from stages.lib.runtime import keras
+from stages.lib.errors import ArtefactError, TrainingError
+from stages.lib.runtime import keras, load_model
 
+PATH = "models/head.h5"
 FLOOR = 1e-3   # least standard deviation: see `normalization`
 ROWS = 4096    # read at a time
 BATCH = 256    # of predictions
@@ -54,6 +55,25 @@ def normalization(x):
     layer.set_weights([scaler.mean_, scaler.var_.clip(min=FLOOR**2), 0])
     layer.finalize_state()
     return layer
+
+
+def load(shape, classes):
+    """Return what was trained, the head or the tail and the head.
+
+    Args:
+        shape: of an image's features.
+        classes: how many there are.
+
+    Raises:
+        ArtefactError: missing, damaged, or trained for others.
+    """
+    model = load_model(PATH)
+    if model.input_shape[1:] != shape or model.output_shape[1] != classes:
+        raise ArtefactError(
+            f"{PATH}: takes features {model.input_shape[1:]} and tells "
+            f"{model.output_shape[1]} classes apart, wanted are {shape} and "
+            f"{classes}; delete it and run `dvc repro`")
+    return model
 
 
 def gives_logits(model):

@@ -62,7 +62,8 @@ def labelled(split):
     """Return the features of `split` and their labels, integer (n,).
 
     Raises:
-        ArtefactError: as `features`, or there is not one label a row.
+        ArtefactError: as `features`, or there is not one label a row, or it
+            is no class.
     """
     x = features(split)
     path = f"data/prepared/{split}_y.npy"
@@ -70,6 +71,9 @@ def labelled(split):
     if len(x) != len(y):
         raise ArtefactError(f"features/{split}_x.npy has {len(x)} rows, "
                             f"{path} {len(y)}; run `dvc repro`")
+    if len(y) and y.max() >= len(read()["class_names"]):
+        raise ArtefactError(f"{path}: row {y.argmax()}: label {y.max()} is no "
+                            "class; run `make verify`")
     return x, y
 
 

@@ -12,6 +12,7 @@ from stages.lib.errors import PictureError
 from stages.lib.runtime import tf
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+LONGEST = 16_384    # pixels a side: `pad` makes a square of it
 PIXELS = 89_478_485    # at most: 256 MB of RGB, as Pillow warns of
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8")
 SIZES = {b"\x89PNG": (16, ">II"), b"BM": (18, "<ii")}    # width, height
@@ -63,6 +64,10 @@ def decode(data):
                 raise PictureError(
                     f"decompression bomb: {image.width} x {image.height} "
                     f"pixels, {PIXELS:,} are allowed")
+            if max(image.size) > LONGEST:
+                raise PictureError(
+                    f"too long: {image.width} x {image.height} pixels, "
+                    f"{LONGEST:,} a side are allowed")
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)

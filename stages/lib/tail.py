@@ -65,6 +65,7 @@ def train(model, given, data, validation, options, progress):
         head.loss(model, given.train.label_smoothing), ["accuracy"])
     model.optimizer.build(model.trainable_variables)
     progress.restore(model)
+    of_head = len(progress.head_history["loss"])    # in TensorBoard, too
     for number in range(progress.epochs, tail.epochs):
         if progress.epochs - progress.best_epoch >= given.train.patience:
             break
@@ -72,7 +73,8 @@ def train(model, given, data, validation, options, progress):
         model.train_function = None    # dropout begins anew, from this seed
         done = model.fit(
             feed(*data, tail.batch_size, given.train.seed, number),
-            steps_per_epoch=epoch, initial_epoch=number, epochs=number + 1,
+            steps_per_epoch=epoch, initial_epoch=of_head + number,
+            epochs=of_head + number + 1,
             validation_data=once(*validation, tail.batch_size),
             verbose=VERBOSE, **options).history
         head.demand_finite(done)

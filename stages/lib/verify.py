@@ -18,12 +18,13 @@ from stages.lib.rows import Rows
 from stages.lib.stage import run
 
 
-def faults(path, promised):
+def faults(path, promised, names):
     """Return what is wrong with one array of features, as lines.
 
     Args:
         path: of the array.
         promised: what the manifest says of each path.
+        names: of the classes.
     """
     table = path.replace("_x.npy", "_rows.npy")
     try:
@@ -49,21 +50,29 @@ def faults(path, promised):
     split = "train" if "/views/" in path else path.split("/")[1][:-len(
         "_x.npy")]
     labels = f"data/prepared/{split}_y.npy"
-    if len(arrays.open_array(labels, ndim=1)) != len(array.x):
+    y = arrays.open_array(labels, ndim=1)
+    if len(y) != len(array.x):
         found.append(f"{len(array.x):,} rows, but {labels} has another number")
+    listed = files.read_json(f"data/prepared/{split}.json")
+    names = dict(enumerate(names))
+    other = [k for k, (label, row) in enumerate(zip(y, listed))
+             if names.get(label) != row["class"]]
+    if other:
+        found.append(f"{labels}: {len(other):,} labels that are not those of "
+                     f"data/prepared/{split}.json: rows {other[:10]}")
     return [f"{path}: {line}" for line in found]
 
 
 def verify():
     """Print one line for each array; return those that name a fault."""
     try:
-        promised = manifest.read()["arrays"]
+        made = manifest.read()
     except ArtefactError as error:
         return [str(error)]
-    wrong = []
+    wrong, promised = [], made["arrays"]
     for path in promised:
         if path.endswith("_x.npy"):
-            found = faults(path, promised)
+            found = faults(path, promised, made["class_names"])
             if not found:
                 print(f"verify: {path}: {promised[path]['rows']:,} rows, good")
             wrong += found

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """All that is cached, as vectors: one row an image, split after split."""
-import os
 from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
