@@ -40,6 +40,8 @@ At most {allowed:g} is allowed, and {probability:g} of a probability. Where rand
 weights blow rounding up, brackets hold what counts instead: of features three
 times the difference between Keras run eagerly and as a graph; of outputs their
 difference to head(features of the fused model).
+An output difference below 1e-9 is that of a saturated softmax: it says that the
+parts fit together, and nothing of rounding.
 
 | application | side | cuts | cut | engine | engine - Keras | fused - cached | outputs |
 |---|---|---|---|---|---|---|---|
