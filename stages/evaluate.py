@@ -26,10 +26,11 @@ def main():
     """Write metrics and plots, then demand the accuracy floor."""
     floor = params.read().evaluate.accuracy_floor
     names = manifest.read()["class_names"]
+    splits = {split: manifest.labelled(split)
+              for split in ("validation", "test")}
+    model = head.load(splits["test"][0].shape[1:], len(names))
     metrics = {}
-    for split in ("validation", "test"):
-        x, labels = manifest.labelled(split)
-        model = head.load(x.shape[1:], len(names))
+    for split, (x, labels) in splits.items():
         probabilities = head.probabilities(model, x)
         metrics[split] = scores(probabilities, labels)
     predicted = probabilities.argmax(axis=1)    # of test, the last split

@@ -11,7 +11,6 @@ import numpy as np
 
 from stages.lib import arrays, files, params
 from stages.lib.batches import batches, progress
-from stages.lib.errors import PlanError
 from stages.lib.parallel import ordered
 from stages.lib.photographs import decode_jpeg
 from stages.lib.pixels import rescale
@@ -76,11 +75,8 @@ def main():
     splits = {split: Images(split, given.data.source)
               for split in files.SPLITS}
     need = sum(map(len, splits.values())) * side * side * 3
-    free = shutil.disk_usage("data").free
-    if need > free:
-        raise PlanError(f"data/resized: {files.amount(need)} of disk needed, "
-                        f"{files.amount(free)} are free: lower resize.side, "
-                        "or make room")
+    files.demand_room("data/resized", need, shutil.disk_usage("data").free,
+                      "lower resize.side, or make room")
     for split, images in splits.items():
         shape = (len(images), side, side, 3)
         with arrays.array_writer(f"data/resized/{split}_x.npy", "uint8",

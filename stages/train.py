@@ -26,7 +26,6 @@ from stages.lib.scores import HISTORY
 from stages.lib.stage import run
 from stages.lib.tail import PROGRESS, Progress, join, train
 
-HEAD = "models/head.h5"
 STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
 VALIDATED = 1024    # images a step of validation
 
@@ -144,9 +143,9 @@ def main():
              for epoch in of_tail]
     files.write_csv("results/history.csv", ["epoch", "part", *HISTORY],
                     ([k, *row] for k, row in enumerate(rows, start=1)))
-    save_model(model, HEAD)
+    save_model(model, head.PATH)
     if not resumed:
-        timings.note(files.digest(HEAD, "sha256"), seconds)
+        timings.note(files.digest(head.PATH, "sha256"), seconds)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(PROGRESS)
     best = int(np.argmax([row[2] for row in rows]))

@@ -180,6 +180,9 @@ def test_plan_refuses(project, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: Usage(1e5))
         line = stage(project, patch, "extract")
+        assert stage(project, patch, "resize") == (
+            "resize: data/resized: 922 kB of disk needed, 100 kB are free: "
+            "lower resize.side, or make room")
     assert line == ("extract: features: 154 kB of disk needed, 100 kB are "
                     "free: lower resize.side or the number of extract.views, "
                     "take a later backbone.cut, set extract.dtype to float16, "

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 
-from stages.lib.errors import ArtefactError, StorageError
+from stages.lib.errors import ArtefactError, PlanError, StorageError
 
 SPLITS = ("train", "validation", "test")
 PARENT = os.getppid()
@@ -150,6 +150,16 @@ def damaged(path, why):
     why = getattr(why, "strerror", None) or why
     return ArtefactError(f"{path}: cannot be used ({why}); delete it and run "
                          "`dvc repro`")
+
+
+def demand_room(place, need, free, mend):
+    """Raise a PlanError if `place` needs more bytes of disk than are free.
+
+    `mend` says what to change.
+    """
+    if need > free:
+        raise PlanError(f"{place}: {amount(need)} of disk needed, "
+                        f"{amount(free)} are free: {mend}")
 
 
 def amount(size):

@@ -82,9 +82,7 @@ def _disk(cache):
         print(f"extract: {place}: writes {files.amount(need)} "
               f"({cache.dtype}, {cache.shape} an image), "
               f"{files.amount(free)} are free", flush=True)
-        if need > free:
-            raise PlanError(f"{place}: {files.amount(need)} of disk needed, "
-                            f"{files.amount(free)} are free: {SMALLER}")
+        files.demand_room(place, need, free, SMALLER)
 
 
 def _freed(cache):
