@@ -19,7 +19,6 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 
-import decoding as decoding_rates  # noqa: E402
 import engines  # noqa: E402
 import real_data  # noqa: E402
 import stage  # noqa: E402
@@ -164,21 +163,21 @@ def decoding(_project, _source, _weights):
     """Photographs from files to the side, against Keras' reader."""
     project = clone(os.path.join(ROOT, "build", "decoding"))
     folder = project.file("photographs")
+    photographs = os.path.join(real_data.DATA, "clothing")
     for k in range(4):    # 3,000 files
         shutil.copytree(
-            os.path.join(real_data.DATA, "clothing", "train"),
-            os.path.join(folder, "train"), dirs_exist_ok=True,
-            copy_function=lambda source, target, k=k: shutil.copy(
-                source, f"{target[:-4]}_{k}.jpg"))
+            os.path.join(photographs, "train"), os.path.join(folder, "train"),
+            dirs_exist_ok=True, copy_function=lambda source, target, k=k:
+            shutil.copy(source, f"{target[:-4]}_{k}.jpg"))
+    for split in ("validation", "test"):    # so that nothing is carved
+        shutil.copytree(os.path.join(photographs, "validation"),
+                        os.path.join(folder, split))
     project.set(data__source=folder)
-    done = project.run("python -m stages.prepare")
-    assert done.returncode == 0, done.stdout
-    os.chdir(project.path)
-    try:
-        return decoding_rates.measure(folder, [150, 224])
-    finally:
-        os.chdir(ROOT)
-        shutil.rmtree(project.path)
+    for command in ("stages.prepare", "benchmarks.decoding 150 224"):
+        done = project.run(f"python -m {command}")
+        assert done.returncode == 0, done.stdout
+    shutil.rmtree(project.path)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle,

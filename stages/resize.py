@@ -5,6 +5,7 @@ In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; or without pixels
      data/prepared/{split}.json   then it lists the files in data.source
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
+import functools
 import shutil
 
 import numpy as np
@@ -22,6 +23,34 @@ BATCH = 64
 FILES = 64    # a batch of photographs, decoded in one call of TensorFlow
 
 
+@functools.lru_cache(maxsize=1)    # traced once for all splits
+def scalers(given):
+    """Return two functions of TensorFlow that bring images to the side.
+
+    Args:
+        given: `params.Resize`.
+
+    Returns:
+        one of arrays: uint8 (k, h, w, 3) -> uint8 (k, side, side, 3), and
+        one of the bytes of JPEG files: (k,) -> the same.
+    """
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3),
+                                                tf.uint8)])
+    def scale(batch):
+        """Return the images at the side."""
+        return tf.cast(rescale(batch, **given.model_dump()), tf.uint8)
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def jpegs(batch):
+        """Return the pictures in files of different sizes."""
+        return tf.map_fn(
+            lambda data: scale(decode_jpeg(data)[None])[0], batch,
+            fn_output_signature=tf.TensorSpec((given.side, given.side, 3),
+                                              tf.uint8))
+
+    return scale, jpegs
+
+
 def resize(images, given):
     """Yield the images batch by batch, uint8 (k, side, side, 3).
 
@@ -29,28 +58,16 @@ def resize(images, given):
         images: `prepared.Images`.
         given: `params.Resize`.
     """
-    def scale(batch):
-        """Return the images (k, h, w, 3) at the side, uint8."""
-        return tf.cast(rescale(batch, **given.model_dump()), tf.uint8)
-
+    scale, jpegs = scalers(given)
     if images.of_files:
-        return from_files(images, scale, given.side)
+        return from_files(images, scale, jpegs, given.side)
     scaled = batches(images.array, BATCH).map(
         scale, num_parallel_calls=tf.data.AUTOTUNE)
     return scaled.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
 
-def from_files(images, scale, side):
-    """Yield photographs batch by batch; see `resize`."""
-    one = tf.function(scale, [tf.TensorSpec((None, None, None, 3), tf.uint8)])
-    shape = tf.TensorSpec((side, side, 3), tf.uint8)
-
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
-    def jpegs(files):
-        """Return the pictures in the bytes of JPEG files."""
-        return tf.map_fn(lambda data: scale(decode_jpeg(data)[None])[0],
-                         files, fn_output_signature=shape)
-
+def from_files(images, scale, jpegs, side):
+    """Yield photographs batch by batch; see `resize` and `scalers`."""
     def batch(first):
         """Return the photographs from the row `first` on."""
         rows = np.arange(first, min(first + FILES, len(images)))
@@ -62,7 +79,7 @@ def from_files(images, scale, side):
         if quick.any():
             found[quick] = jpegs(files)
         for k in np.flatnonzero(~quick):
-            found[k] = one(images[rows[k]][None])[0]
+            found[k] = scale(images[rows[k]][None])[0]
         return found
 
     return ordered(batch, range(0, len(images), FILES))
@@ -70,6 +87,7 @@ def from_files(images, scale, side):
 
 def main():
     """Write every split at the backbone's side."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)    # an image each
     given = params.read()
     side = given.resize.side
     splits = {split: Images(split, given.data.source)
