@@ -15,7 +15,7 @@ import time
 from stages import resize as stage
 from stages.lib import params
 from stages.lib.prepared import Images
-from stages.lib.runtime import keras, tf
+from stages.lib.runtime import keras
 
 ROUNDS = 9
 
@@ -56,7 +56,7 @@ def measure(folder, sides):
         folder: the source; both read what train holds.
         sides: in pixels.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(1)    # as the stage
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"    # as the stage
     table = {}
     for side in sides:
         for mode in ("stretch", "crop"):

@@ -48,17 +48,18 @@ def fuse(base, application, top, shape, resize):
     return keras.Model(pixels, tensor, name="fused")
 
 
-def prove(path, output):
+def prove(path, output, source):
     """Let a fresh process reload the model at `path` and compare it.
 
-    It is to become `output`.
+    It is to become `output`; `source` is data.source.
 
     Raises:
         ParityError: it does not load cleanly, or says something else than
             head(cached features).
     """
-    done = subprocess.run([sys.executable, "-m", "stages.lib.parity", path],
-                          stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.lib.parity", path, source],
+        stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it ended by a signal"]
         raise ParityError(f"no {output} written: {lines[-1]}")
@@ -88,7 +89,7 @@ def main():
     save_model(model, CANDIDATE, class_names=made["class_names"],
                resize_mode=given.resize.mode)
     try:
-        prove(CANDIDATE, output)
+        prove(CANDIDATE, output, given.data.source)
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
         files.put(CANDIDATE, output)
     finally:

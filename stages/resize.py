@@ -6,6 +6,7 @@ In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; or without pixels
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
 import functools
+import os
 import shutil
 
 import numpy as np
@@ -87,7 +88,7 @@ def from_files(images, scale, jpegs, side):
 
 def main():
     """Write every split at the backbone's side."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)    # an image each
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"    # a core, an image
     given = params.read()
     side = given.resize.side
     splits = {split: Images(split, given.data.source)

@@ -117,11 +117,12 @@ def test_random_labels_miss_every_floor(finished, tmp_path):
     assert metrics(project)["test"] == test
 
 
-def test_changed_weight_is_found(project, monkeypatch):
+def test_changed_weight_is_found(project, finished, monkeypatch):
     """One changed weight of the fused model fails the comparison."""
     def parity(path):
         """Return the last word of the comparison with the model at `path`."""
-        return stage(project, monkeypatch, "lib.parity", path)
+        return stage(project, monkeypatch, "lib.parity", path,
+                     f"{finished.folder}/tiny.npz")
 
     assert parity("cifar10.h5") is None
     project.run("cp --remove-destination $(readlink -f cifar10.h5) new.h5 && "

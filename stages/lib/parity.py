@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Compare a fused model with head(cached features), in a fresh process.
 
-Usage: python -m stages.lib.parity MODEL
+Usage: python -m stages.lib.parity MODEL SOURCE
 
-Writes results/parity.json; its exit status tells whether they agree.
+SOURCE is data.source.  Writes results/parity.json; its exit status tells
+whether they agree.
 """
 import contextlib
 import logging
@@ -12,8 +13,7 @@ import warnings
 
 import numpy as np
 
-from stages.lib import (backbone, cuts, files, head, manifest, params,
-                        prepared)
+from stages.lib import backbone, cuts, files, head, manifest, prepared
 from stages.lib.errors import ParityError
 from stages.lib.runtime import keras, load_model
 from stages.lib.stage import run
@@ -130,7 +130,7 @@ def main():
     """Compare, write results/parity.json, judge."""
     key = manifest.read()["key"]
     dtype = key["dtype"]
-    images, features, names = sample(params.read().data.source)
+    images, features, names = sample(sys.argv[2])
     with without_warnings():
         try:
             model = keras.models.load_model(sys.argv[1])
