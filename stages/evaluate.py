@@ -41,8 +41,8 @@ def main():
                     zip(names, recall))
     files.write_csv("results/confusion.csv", ["actual", "predicted"],
                     ((names[a], names[b]) for a, b in zip(labels, predicted)))
-    charts.history(files.read_columns("results/history.csv", HISTORY),
-                   "results/history.png")
+    charts.history(files.read_columns("results/history.csv", HISTORY,
+                                      ["part"]), "results/history.png")
     charts.confusion(labels, predicted, names, "results/confusion.png")
     charts.mistakes(arrays.open_array("data/resized/test_x.npy", ndim=4),
                     probabilities, labels, names, "results/mistakes.png")

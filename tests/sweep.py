@@ -33,15 +33,14 @@ ABOUT = """# Every application
 Written by `make sweep`: each class that `backbone.application` takes, with
 random weights at the least of the sides {sides} that it accepts, cut at the
 valid cut in the middle, through TensorFlow Lite where it can take the frozen
-part. Differences are relative to the largest feature: of the engine to Keras,
-of the reloaded fused model to the cached features; those of its output to
-head(cached features), after one step of training, are of a probability.
-At most {allowed:g} is allowed, and {probability:g} of a probability. Where random
-weights blow rounding up, brackets hold what counts instead: of features three
-times the difference between Keras run eagerly and as a graph; of outputs their
-difference to head(features of the fused model).
-An output difference below 1e-9 is that of a saturated softmax: it says that the
-parts fit together, and nothing of rounding.
+part. Differences are relative to the largest: of the engine to Keras; of the
+reloaded fused model to the cached features; of its outputs, which are logits, to
+head(cached features), after one step of training. The fused model is made of
+what was trained, saved and loaded, and of a base that knows nothing of it; it must
+hold what was learned to the bit. At most {allowed:g} is allowed, and
+{probability:g} of outputs. Where random weights blow rounding up, brackets hold what
+counts instead: of features three times the difference between Keras run eagerly
+and as a graph; of outputs their difference to head(features of the fused model).
 
 | application | side | cuts | cut | engine | engine - Keras | fused - cached | outputs |
 |---|---|---|---|---|---|---|---|
@@ -99,6 +98,27 @@ def relative(a, b):
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
+def through(model, path):
+    """Return `model` after it was saved at `path` and loaded from there."""
+    from stages.lib.runtime import load_model, save_model
+    save_model(model, path)
+    loaded = load_model(path)
+    os.unlink(path)
+    return loaded
+
+
+def differ(a, b):
+    """Tell whether two lists of arrays differ."""
+    return not all(map(np.array_equal, a, b))
+
+
+def trained(base, top, before):
+    """Tell whether `top` holds other weights of `base` than `before`."""
+    tail = {layer.name: layer.get_weights() for layer in top.layers[1:]}
+    return any(differ(tail.get(layer.name, weights), weights)
+               for layer, weights in zip(base.layers, before))
+
+
 def check(application, folder):
     """Return what came out for one application.
 
@@ -107,13 +127,14 @@ def check(application, folder):
     """
     from stages import fuse
     from stages.lib import backbone, cuts, head, params, parity, tail
-    from stages.lib.runtime import keras, load_model, save_model, start
+    from stages.lib.runtime import keras, start
     start(0)
     base, side = built(application)
     images = np.random.default_rng(0).integers(
         0, 256, (IMAGES, side, side, 3), dtype="uint8")
     pixels = images.astype("float32")
     lively(base)
+    before = [layer.get_weights() for layer in base.layers]
     good = cuts.valid(base)
     cut = good[len(good) // 2].name
     part = backbone.frozen(base, cut)
@@ -123,7 +144,7 @@ def check(application, folder):
     expected = extractor(pixels, training=False).numpy()
     assert np.ptp(cached, axis=0).max() > 1e-6 * np.abs(cached).max()
     given = params.Train(
-        hidden=[8], dropout=0.0, output="softmax", optimizer="SGD",
+        hidden=[8], dropout=0.0, output="logits", optimizer="SGD",
         learning_rate=1e-6, decay="none", batch_size=IMAGES, epochs=1, seed=0,
         patience=1, label_smoothing=0.0, class_weights="none")
     vectors = head.outputs(backbone.tail(base, cut), cached)
@@ -131,20 +152,25 @@ def check(application, folder):
     model.compile(keras.optimizers.SGD(1e-6), head.loss(model),
                   run_eagerly=True)    # faster than a graph for one step
     model.train_on_batch(cached, np.eye(3)[np.arange(IMAGES) % 3])
-    fused = fuse.fuse(base, application, model, (side, side, 3), params.Resize(
-        side=side, mode="stretch", antialias=False))
     path = os.path.join(folder, f"{application}.h5")
-    save_model(fused, path)
-    reloaded = load_model(path)
-    os.unlink(path)
+    top = through(model, path)    # with layers of its own, as `fuse` gets it
+    assert trained(base, top, before)
+    for layer, weights in zip(base.layers, before):
+        layer.set_weights(weights)
+    reloaded = through(fuse.fuse(
+        base, application, top, (side, side, 3), params.Resize(
+            side=side, mode="stretch", antialias=False)), path)
+    assert not any(differ(layer.get_weights(),
+                          reloaded.get_layer(layer.name).get_weights())
+                   for layer in top.layers[1:])
     both = keras.Model(reloaded.input, [
         parity.feature_tensor(reloaded, cut), reloaded.output])
     again, output = [tensor.numpy() for tensor in both(pixels)]
-    of_head = head.outputs(model, cached)
+    of_head = head.outputs(top, cached)
     result = {"side": side, "cuts": len(good), "cut": cut, "engine": name,
               "engine_difference": relative(cached, expected),
               "fused_difference": relative(again, cached),
-              "output_difference": float(np.abs(output - of_head).max())}
+              "output_difference": relative(output, of_head)}
     allowed = ALLOWED
     if result["engine_difference"] > allowed:    # as far as Keras from Keras
         graph = extractor.predict(pixels, verbose=0)
@@ -153,8 +179,8 @@ def check(application, folder):
     assert result["engine_difference"] <= allowed, result
     assert result["fused_difference"] <= allowed, result
     if result["output_difference"] > parity.TOLERANCE["float32"]:
-        of_head = model(again, training=False).numpy()    # of its own features
-        result["own_difference"] = float(np.abs(output - of_head).max())
+        of_head = top(again, training=False).numpy()    # of its own features
+        result["own_difference"] = relative(output, of_head)
     assert result.get("own_difference", result["output_difference"]) <= (
         parity.TOLERANCE["float32"]), result
     return result

@@ -196,6 +196,9 @@ def test_charts_follow_their_numbers(tmp_path):
     other = draw("c", {**epochs, "val_accuracy": [0.5, 0.7, 0.9]},
                  [0, 1, 1, 2])
     assert all(old != new for old, new in zip(first, other))
+    tails = [draw("d", {**epochs, "part": ["head"] * k + ["tail"] * (3 - k)},
+                  [0, 1, 2, 2])[0] for k in (1, 2, 3)]
+    assert len(set(tails)) == 3 and tails[2] == first[0]
 
 
 def test_augmentation_is_for_training_only():

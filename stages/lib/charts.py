@@ -19,11 +19,14 @@ def history(epochs, path):
     """Draw accuracy and loss by epoch, train against validation.
 
     Args:
-        epochs: accuracy, val_accuracy, loss, val_loss, each a sequence.
+        epochs: accuracy, val_accuracy, loss, val_loss, each a sequence; part
+            ("head" or "tail"), if there is more than a head.
 
     Where train goes on and validation does not, the model over-fits.  The
-    epoch that was kept, the first of the best on validation, is marked.
+    epoch that was kept, the first of the best on validation, is marked, and
+    where the tail begins to be trained, too.
     """
+    parts = list(epochs.get("part", ()))
     number = np.arange(1, len(epochs["loss"]) + 1)
     best = int(np.argmax(epochs["val_accuracy"]))
     figure = Figure((10, 4), layout="constrained")
@@ -33,6 +36,9 @@ def history(epochs, path):
         axes.axvline(best + 1, color="grey", linestyle=":",
                      label=f"kept: epoch {best + 1}")
         axes.plot(best + 1, epochs[f"val_{name}"][best], "o", color="C1")
+        if "tail" in parts:
+            axes.axvline(parts.index("tail") + 0.5, color="black",
+                         linewidth=1, label="from here on with the tail")
         axes.set(title=f"{name.title()}: validation "
                  f"{epochs[f'val_{name}'][best]:.3f} at the epoch kept",
                  xlabel="epoch")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Descriptors: small YAML files that stand for data or weights."""
+from stages.lib import checked
 from stages.lib.errors import ParameterError
-from stages.lib.params import parse, read_yaml
 
 
 def read(path, models):
@@ -14,9 +14,9 @@ def read(path, models):
     Raises:
         ParameterError: missing, not YAML, of unknown kind, or a key is wrong.
     """
-    value = read_yaml(path)
+    value = checked.read(path)
     kind = value.get("kind")
     if not isinstance(kind, str) or kind not in models:
         raise ParameterError(f"{path}: kind: unknown {kind!r}; known: "
                              f"{', '.join(models)}")
-    return parse(models[kind], value, path)
+    return checked.parse(models[kind], value, path)

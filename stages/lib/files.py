@@ -131,8 +131,10 @@ def read_json(path):
         raise damaged(path, error) from error
 
 
-def read_columns(path, names):
-    """Return columns `names` of a CSV file of numbers, each a list of floats.
+def read_columns(path, names, words=()):
+    """Return columns of a CSV file: floats of `names`, text of `words`.
+
+    Each is a list, by its name.
 
     Raises:
         ArtefactError: missing or damaged.
@@ -140,7 +142,8 @@ def read_columns(path, names):
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return {name: [float(row[name]) for row in rows] for name in names}
+        return {**{name: [float(row[name]) for row in rows] for name in names},
+                **{name: [row[name] for row in rows] for name in words}}
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise damaged(path, error) from error
 

@@ -1,15 +1,13 @@
 #!/usr/bin/env python3
-"""The parameters: read as DVC reads them, checked in one place."""
+"""The parameters: which there are, and what they may be."""
 import inspect
 import os
 from typing import Annotated, Dict, List, Literal, Optional, Union
 
 from pydantic import (AfterValidator, BaseModel, ConfigDict, Field,
-                      ValidationError, field_validator, model_validator)
-from ruamel.yaml import YAML, YAMLError
+                      field_validator, model_validator)
 
-from stages.lib import names, views
-from stages.lib.errors import ParameterError
+from stages.lib import checked, names, views
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -207,54 +205,4 @@ def read(model=Params, folder=""):
         ParameterError: naming the key, what is wrong and what is allowed.
     """
     path = os.path.join(folder, "params.yaml")
-    return parse(model, read_yaml(path), path)
-
-
-def read_yaml(path):
-    """Return the keys and values in a YAML file.
-
-    YAML 1.2, by the library that DVC reads it with: `1e-3` is a number.
-    (Asking `dvc.api.params_show` costs half a second more.)
-
-    Raises:
-        ParameterError: missing, not YAML, or without keys.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = YAML(typ="safe").load(file)
-    except (OSError, ValueError, YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ParameterError(f"{path}: cannot be read ({reason})") from error
-    if not isinstance(values, dict):
-        raise ParameterError(f"{path}: holds no keys; write `key: value`")
-    return values
-
-
-def parse(model, values, path):
-    """Return `values`, read from `path`, as a checked `model`.
-
-    Raises:
-        ParameterError: naming the first key that is wrong.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        keys = [str(key) for key in first["loc"]]
-        raise ParameterError(f"{path}: {_explain(first, keys, model)}"
-                             ) from error
-
-
-def _explain(error, keys, model):
-    """Return one line about one of pydantic's errors."""
-    name = ".".join(keys)
-    if error["type"] == "extra_forbidden":
-        for key in keys[:-1]:
-            model = model.model_fields[key].annotation
-        return f"{name}: {names.unknown(keys[-1], model.model_fields)}"
-    if error["type"] == "missing":
-        return f"{name}: missing; every key must be there"
-    text = error["msg"].replace("Value error, ", "")
-    if error["type"] == "value_error":
-        return f"{name}: {text}"
-    return f"{name}: {text[0].lower() + text[1:]}, not {error['input']!r}"
+    return checked.parse(model, checked.read(path), path)
