@@ -4,6 +4,7 @@ import os
 import sys
 
 import numpy as np
+import parts
 import pytest
 import sweep
 from conftest import ROOT
@@ -121,6 +122,6 @@ def test_names_are_those_of_keras():
 
 
 @pytest.mark.parametrize("application", sweep.SMALLEST)
-def test_sweep(application, tmp_path):
+def test_sweep(application):
     """The smallest of each family, through all parts of the pipeline."""
-    sweep.check(application, str(tmp_path))
+    parts.check(application)

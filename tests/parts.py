@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Take one application through the pipeline's parts, on random weights.
+
+Build it at its least side, cut it in the middle, extract, train one step of
+tail and head, fuse, save, reload, compare.
+"""
+import os
+import tempfile
+
+import numpy as np
+
+from stages import fuse
+from stages.lib import backbone, cuts, engine, head, params, parity, tail
+from stages.lib.errors import BackboneError, EngineError
+from stages.lib.runtime import keras, load_model, save_model, start
+
+RANDOM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
+    __file__))), "models", "weights", "random.yaml")
+SIDES = (32, 48, 64, 71, 75, 96, 128, 224, 331)
+IMAGES = 6
+DEEP = 40    # sums of a block and what it was given
+ALLOWED = 1e-5    # of the largest feature
+ALLOWED_OUTPUT = 1e-4    # of the largest logit
+
+
+def lively(model):
+    """Draw kernels as He et al. (2015) do, so that features vary.
+
+    With less variance in the deepest networks, where the sum of very many
+    blocks would blow every rounding up.
+    """
+    blocks = sum("Add" in type(layer).__name__
+                 for layer in model._flatten_layers())
+    gain = 2 if blocks <= DEEP else 1
+    random = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        weights = layer.get_weights() if not hasattr(layer, "layers") else []
+        if "Conv" in type(layer).__name__:
+            layer.set_weights([
+                random.normal(0, np.sqrt(gain / np.prod(
+                    w.shape[:2] if w.shape[-1] == 1 else w.shape[:3])),
+                    w.shape) if w.ndim == 4 else w for w in weights])
+        if type(layer).__name__ == "Normalization" and weights:
+            layer.finalize_state()
+
+
+def built(application):
+    """Return the application at its least side, and that side."""
+    for side in SIDES:
+        given = params.Backbone(
+            application=application, options={}, pooling="avg", cut="top",
+            weights=RANDOM)
+        try:
+            return backbone.build(given, side), side
+        except BackboneError as error:
+            refused = error
+    raise refused
+
+
+def features(model):
+    """Return the engine that took `model`, and the function that computes."""
+    try:
+        return "tflite", engine.load("tflite", model, None).compute
+    except EngineError:
+        return "tensorflow", engine.load("tensorflow", model, None).compute
+
+
+def relative(a, b):
+    """Return the greatest difference in units of the largest of `b`."""
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def through_file(model):
+    """Return `model` after it was saved and loaded again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.h5")
+        save_model(model, path)
+        return load_model(path)
+
+
+def differ(a, b):
+    """Tell whether two lists of arrays differ."""
+    return not all(map(np.array_equal, a, b))
+
+
+def learn(base, cut, cached):
+    """Return tail and head after one step of training on `cached` maps.
+
+    With layers of its own, as `fuse` gets it; those of `base` get back the
+    weights that they had.
+    """
+    given = params.Train(
+        hidden=[8], dropout=0.0, output="logits", optimizer="SGD",
+        learning_rate=1e-6, decay="none", batch_size=IMAGES, epochs=1, seed=0,
+        patience=1, label_smoothing=0.0, class_weights="none")
+    behind = backbone.tail(base, cut)
+    model = tail.join(base, cut, head.build(
+        given, head.outputs(behind, cached), 3))
+    before = [layer.get_weights() for layer in base.layers]
+    model.compile(keras.optimizers.SGD(1e-6), head.loss(model),
+                  run_eagerly=True)    # faster than a graph for one step
+    model.train_on_batch(cached, np.eye(3)[np.arange(IMAGES) % 3])
+    learned = through_file(model)
+    assert not behind.trainable_weights or any(
+        differ(layer.get_weights(), weights)
+        for layer, weights in zip(base.layers, before))
+    for layer, weights in zip(base.layers, before):
+        layer.set_weights(weights)
+    return learned
+
+
+def check(application):
+    """Return what came out for one application.
+
+    Raises:
+        AssertionError: a difference is too large, features do not vary, or
+            the fused model lacks what was learned.
+    """
+    start(0)
+    base, side = built(application)
+    images = np.random.default_rng(0).integers(
+        0, 256, (IMAGES, side, side, 3), dtype="uint8")
+    pixels = images.astype("float32")
+    lively(base)
+    good = cuts.valid(base)
+    cut = good[len(good) // 2].name
+    extractor = backbone.extractor(backbone.frozen(base, cut), application)
+    name, compute = features(extractor)
+    cached = compute(images)
+    expected = extractor(pixels, training=False).numpy()
+    assert np.ptp(cached, axis=0).max() > 1e-6 * np.abs(cached).max()
+    top = learn(base, cut, cached)
+    fused = through_file(fuse.fuse(
+        base, application, top, (side, side, 3), params.Resize(
+            side=side, mode="stretch", antialias=False)))
+    assert not any(differ(layer.get_weights(),
+                          fused.get_layer(layer.name).get_weights())
+                   for layer in top.layers[1:])
+    both = keras.Model(fused.input, [parity.feature_tensor(fused, cut),
+                                     fused.output])
+    again, output = [tensor.numpy() for tensor in both(pixels)]
+    result = {"side": side, "cuts": len(good), "cut": cut, "engine": name,
+              "engine_difference": relative(cached, expected),
+              "fused_difference": relative(again, cached),
+              "output_difference": relative(output,
+                                            head.outputs(top, cached))}
+    allowed = ALLOWED
+    if result["engine_difference"] > allowed:    # as far as Keras from Keras
+        graph = extractor.predict(pixels, verbose=0)
+        result["keras_difference"] = relative(graph, expected)
+        allowed = 3 * result["keras_difference"]
+    assert result["engine_difference"] <= allowed, result
+    assert result["fused_difference"] <= allowed, result
+    if result["output_difference"] > ALLOWED_OUTPUT:
+        result["own_difference"] = relative(
+            output, top(again, training=False).numpy())
+    assert result.get("own_difference", result["output_difference"]) <= (
+        ALLOWED_OUTPUT), result
+    return result
