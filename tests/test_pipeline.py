@@ -118,7 +118,7 @@ def test_random_labels_miss_every_floor(finished, tmp_path):
 
 
 def test_changed_weight_is_found(project, finished, monkeypatch):
-    """One changed weight of the fused model fails the comparison."""
+    """One changed weight, or a warning, fails the comparison."""
     def parity(path):
         """Return the last word of the comparison with the model at `path`."""
         return stage(project, monkeypatch, "lib.parity", path,
@@ -135,6 +135,9 @@ def test_changed_weight_is_found(project, finished, monkeypatch):
     line = parity("new.h5")
     assert "the fused model disagrees with head(cached features)" in line
     assert " row " in line
+    with h5py.File(project.file("new.h5"), "r+") as file:
+        del file.attrs["training_config"]    # Keras logs that it is missing
+    assert parity("new.h5").startswith("parity: loading warns: No training")
 
 
 def test_constant_features_stop_fuse(project, finished, monkeypatch):

@@ -15,7 +15,7 @@ import numpy as np
 
 from stages.lib import backbone, cuts, files, head, manifest, prepared
 from stages.lib.errors import ParityError
-from stages.lib.runtime import keras, load_model
+from stages.lib.runtime import keras, load_model, tf
 from stages.lib.stage import run
 
 IMAGES = 512
@@ -71,8 +71,11 @@ def without_warnings():
         """Raise what is logged."""
         raise ParityError(f"loading warns: {record.getMessage()}")
 
-    logger = logging.getLogger("absl")
-    logger.addFilter(refuse)
+    loggers = [logging.getLogger("absl"), tf.get_logger()]
+    level = loggers[1].level
+    loggers[1].setLevel("WARNING")
+    for logger in loggers:
+        logger.addFilter(refuse)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -81,7 +84,9 @@ def without_warnings():
     except Warning as warning:
         raise ParityError(f"loading warns: {warning}") from warning
     finally:
-        logger.removeFilter(refuse)
+        loggers[1].setLevel(level)
+        for logger in loggers:
+            logger.removeFilter(refuse)
 
 
 def feature_tensor(model, cut):
