@@ -1,79 +1,34 @@
 #!/usr/bin/env python3
-"""Times decoding: `resize` against Keras' own reader of folders.
-
-Usage: python -m benchmarks.decoding SIDE ..., in a project whose data.source
-is a folder and prepared.  Prints JSON.
-"""
-import contextlib
-import io
+"""Photographs from files to pixels, in a project of their own."""
 import json
 import os
-import statistics
-import sys
-import time
+import shutil
 
-from stages import resize as stage
-from stages.lib import params
-from stages.lib.prepared import Images
-from stages.lib.runtime import keras
+import real_data
+from conftest import clone
 
-ROUNDS = 9
-
-
-def ours(folder, resize):
-    """Return images per second from files to uint8 at the side.
-
-    Reading, checking the digest, decoding and scaling, as in the stage.
-    """
-    begin = time.perf_counter()
-    images = Images("train", folder)
-    count = sum(len(batch) for batch in stage.resize(images, resize))
-    return count / (time.perf_counter() - begin)
+FOLDER = os.path.join(real_data.BUILD, "decoding")
+PHOTOGRAPHS = os.path.join(real_data.DATA, "clothing")
+COPIES = 4    # of the 750 of train
+SIDES = "150 224"
 
 
-def keras_reader(folder, resize):
-    """Return images per second of `image_dataset_from_directory`.
-
-    At the same side, in batches of 64; as of ours, the start is timed, too.
-    """
-    begin = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        data = keras.utils.image_dataset_from_directory(
-            os.path.join(folder, "train"), batch_size=64, shuffle=False,
-            image_size=(resize.side, resize.side), label_mode=None,
-            crop_to_aspect_ratio=resize.mode == "crop")
-    count = sum(len(batch) for batch in data)
-    return count / (time.perf_counter() - begin)
-
-
-def measure(folder, sides):
-    """Return images per second of both, from interleaved rounds.
-
-    Keras' reader has two speeds, by what tf.data makes of the first
-    moments: so the fastest rounds are compared, too.
-
-    Args:
-        folder: the source; both read what train holds.
-        sides: in pixels.
-    """
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"    # as the stage
-    table = {}
-    for side in sides:
-        for mode in ("stretch", "crop"):
-            given = params.Resize(side=side, mode=mode, antialias=False)
-            rates = {"ours": [], "keras": []}
-            for _ in range(ROUNDS):
-                rates["ours"].append(ours(folder, given))
-                rates["keras"].append(keras_reader(folder, given))
-            own, other = (statistics.median(rates[name]) for name in rates)
-            table[f"{mode} to {side}"] = {
-                "images_per_second": own, "keras_images_per_second": other,
-                "ratio_at_least_1": own / other,
-                "ratio_of_fastest_rounds":
-                    max(rates["ours"]) / max(rates["keras"])}
-    return table
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(params.read().data.source,
-                             map(int, sys.argv[1:]))))
+def measure():
+    """Return what `timed_decoding.py` found."""
+    shutil.rmtree(FOLDER, ignore_errors=True)    # of a killed run
+    project = clone(FOLDER)
+    folder = project.file("photographs")
+    for k in range(COPIES):
+        shutil.copytree(
+            os.path.join(PHOTOGRAPHS, "train"), os.path.join(folder, "train"),
+            dirs_exist_ok=True, copy_function=lambda source, target, k=k:
+            shutil.copy(source, f"{target[:-4]}_{k}.jpg"))
+    for split in ("validation", "test"):    # so that nothing is carved
+        shutil.copytree(os.path.join(PHOTOGRAPHS, "validation"),
+                        os.path.join(folder, split))
+    project.set(data__source=folder)
+    for command in ("stages.prepare", f"benchmarks.timed_decoding {SIDES}"):
+        done = project.run(f"python -m {command}")
+        assert done.returncode == 0, done.stdout
+    shutil.rmtree(FOLDER)
+    return json.loads(done.stdout.splitlines()[-1])

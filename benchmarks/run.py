@@ -10,7 +10,6 @@ extraction, tail, decoding.
 """
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -19,11 +18,12 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 
+import decoding as photographs  # noqa: E402
 import engines  # noqa: E402
 import real_data  # noqa: E402
 import stage  # noqa: E402
 import tails  # noqa: E402
-from conftest import clone, environment  # noqa: E402
+from conftest import environment  # noqa: E402
 
 IMAGES = 2048        # measured, then scaled to the data set
 EPOCHS = 20
@@ -161,23 +161,7 @@ def tail(_project, source, weights):
 
 def decoding(_project, _source, _weights):
     """Photographs from files to the side, against Keras' reader."""
-    project = clone(os.path.join(ROOT, "build", "decoding"))
-    folder = project.file("photographs")
-    photographs = os.path.join(real_data.DATA, "clothing")
-    for k in range(4):    # 3,000 files
-        shutil.copytree(
-            os.path.join(photographs, "train"), os.path.join(folder, "train"),
-            dirs_exist_ok=True, copy_function=lambda source, target, k=k:
-            shutil.copy(source, f"{target[:-4]}_{k}.jpg"))
-    for split in ("validation", "test"):    # so that nothing is carved
-        shutil.copytree(os.path.join(photographs, "validation"),
-                        os.path.join(folder, split))
-    project.set(data__source=folder)
-    for command in ("stages.prepare", "benchmarks.decoding 150 224"):
-        done = project.run(f"python -m {command}")
-        assert done.returncode == 0, done.stdout
-    shutil.rmtree(project.path)
-    return json.loads(done.stdout.splitlines()[-1])
+    return photographs.measure()
 
 
 BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle,
