@@ -25,6 +25,7 @@ def ours(folder, resize):
 
     Reading, checking the digest, decoding and scaling, as in the stage.
     """
+    stage.scalers.cache_clear()    # Keras' reader traces anew, too
     begin = time.perf_counter()
     images = Images("train", folder)
     count = sum(len(batch) for batch in stage.resize(images, resize))

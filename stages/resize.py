@@ -35,8 +35,6 @@ def scalers(given):
         one of arrays: uint8 (k, h, w, 3) -> uint8 (k, side, side, 3), and
         one of the bytes of JPEG files: (k,) -> the same.
     """
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3),
-                                                tf.uint8)])
     def scale(batch):
         """Return the images at the side."""
         return tf.cast(rescale(batch, **given.model_dump()), tf.uint8)
@@ -49,7 +47,8 @@ def scalers(given):
             fn_output_signature=tf.TensorSpec((given.side, given.side, 3),
                                               tf.uint8))
 
-    return scale, jpegs
+    return tf.function(scale, [tf.TensorSpec((None, None, None, 3),
+                                             tf.uint8)]), jpegs
 
 
 def resize(images, given):

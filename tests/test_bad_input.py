@@ -66,6 +66,17 @@ def test_params(project, monkeypatch, values, pattern):
     assert os.stat(project.file(PREPARED)).st_ino == before
 
 
+@pytest.mark.parametrize("text, pattern", [
+    ("", "params.yaml: holds no keys; write `key: value`"),
+    ("- data", "params.yaml: holds no keys; write `key: value`"),
+    ("data: [1", r"params.yaml: cannot be read \(while parsing a flow seq")])
+def test_params_without_keys(project, monkeypatch, text, pattern):
+    """What is no YAML, or holds no keys, is refused like a bad value."""
+    with open(project.file("params.yaml"), "w", encoding="utf-8") as file:
+        file.write(text)
+    refuse(project, monkeypatch, "prepare", pattern)
+
+
 @pytest.mark.parametrize("change, pattern", [
     ({"x_train": None}, "no array x_train; an .npz source holds x_train"),
     ({"x_train": np.zeros((200, 16, 16, 3))}, "x_train: dtype float64"),

@@ -2,6 +2,7 @@
 """The figures that are reported, against figures worked out by hand."""
 import csv
 import glob
+import warnings
 
 import numpy as np
 import pytest
@@ -66,6 +67,17 @@ def test_tolerances(dtype, difference, agreement, good):
     else:
         with pytest.raises(ParityError, match="worst is test row 7"):
             parity.judge(result, features, dtype)
+
+
+def test_loading_must_be_quiet():
+    """What users would see stops the comparison; what Python hides does not.
+    """
+    with pytest.raises(ParityError, match="loading warns: odd"):
+        with parity.without_warnings():
+            warnings.warn("odd")
+    for kind in (DeprecationWarning, ImportWarning, ResourceWarning):
+        with parity.without_warnings():
+            warnings.warn("hidden", kind)
 
 
 def train(**values):

@@ -8,31 +8,30 @@ from stages.lib.errors import ParameterError
 
 
 def read(path):
-    """Return the keys and values in a YAML file.
+    """Return what a YAML file holds.
 
     YAML 1.2, by the library that DVC reads it with: `1e-3` is a number.
     (Asking `dvc.api.params_show` costs half a second more.)
 
     Raises:
-        ParameterError: missing, not YAML, or without keys.
+        ParameterError: missing, or not YAML.
     """
     try:
         with open(path, encoding="utf-8") as file:
-            values = YAML(typ="safe").load(file)
+            return YAML(typ="safe").load(file)
     except (OSError, ValueError, YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ParameterError(f"{path}: cannot be read ({reason})") from error
-    if not isinstance(values, dict):
-        raise ParameterError(f"{path}: holds no keys; write `key: value`")
-    return values
 
 
 def parse(model, values, path):
     """Return `values`, read from `path`, as a checked `model`.
 
     Raises:
-        ParameterError: naming the first key that is wrong.
+        ParameterError: naming the first key that is wrong; there are none.
     """
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path}: holds no keys; write `key: value`")
     try:
         return model.model_validate(values)
     except ValidationError as error:

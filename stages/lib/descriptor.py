@@ -15,7 +15,7 @@ def read(path, models):
         ParameterError: missing, not YAML, of unknown kind, or a key is wrong.
     """
     value = checked.read(path)
-    kind = value.get("kind")
+    kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in models:
         raise ParameterError(f"{path}: kind: unknown {kind!r}; known: "
                              f"{', '.join(models)}")

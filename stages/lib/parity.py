@@ -22,6 +22,8 @@ IMAGES = 512
 BATCH = 64    # images of one size
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2}    # of a probability
 AGREEMENT = {"float32": 0.0, "float16": 0.995}    # of the classes, at least
+HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
+          ResourceWarning)    # by Python itself, unless asked for
 VARIATION = 1e-6    # least spread of a feature over images, of the largest
 
 
@@ -65,7 +67,7 @@ def batches(images):
 def without_warnings():
     """Turn every warning that users would see, and Keras' log, into an error.
 
-    Python hides deprecations; Keras' own seeds cause one from 3.10 on.
+    Keras' own seeds cause a deprecation from Python 3.10 on, which is hidden.
     """
     def refuse(record):
         """Raise what is logged."""
@@ -79,7 +81,8 @@ def without_warnings():
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            warnings.simplefilter("ignore", DeprecationWarning)
+            for hidden in HIDDEN:
+                warnings.simplefilter("ignore", hidden)
             yield
     except Warning as warning:
         raise ParityError(f"loading warns: {warning}") from warning
