@@ -9,7 +9,7 @@ from conftest import clone
 
 FOLDER = os.path.join(real_data.BUILD, "decoding")
 PHOTOGRAPHS = os.path.join(real_data.DATA, "clothing")
-COPIES = 4    # of the 750 of train
+COPIES = 8    # of the 750 of train
 SIDES = "150 224"
 
 

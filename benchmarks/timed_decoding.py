@@ -17,7 +17,7 @@ from stages.lib import params
 from stages.lib.prepared import Images
 from stages.lib.runtime import keras
 
-ROUNDS = 9
+ROUNDS = 5
 
 
 def ours(folder, resize):
