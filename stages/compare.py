@@ -18,7 +18,6 @@ from stages.lib import charts, files, manifest, params, timings
 from stages.lib.runtime import load_model
 from stages.lib.stage import run
 
-HEAD = "models/head.h5"
 CONVNET = "compare/models/convnet.h5"
 COLUMNS = ["scored", "model", "split", "accuracy", "accuracy_low",
            "accuracy_high", "minutes", "parameters", "trained"]
@@ -48,7 +47,7 @@ def transfer_seconds():
     """
     made = manifest.read()
     extracted = timings.of(manifest.digest(made["key"]))
-    fitted = timings.of(files.digest(HEAD, "sha256"))
+    fitted = timings.of(files.digest(files.HEAD, "sha256"))
     if not extracted or not fitted:
         return None
     rows = sum(of["rows"] for path, of in made["arrays"].items()
@@ -69,7 +68,7 @@ def main():
     rows = []
     for model, metrics, seconds, whole, learned in [
             ("transfer", "results/metrics.json", transfer_seconds(),
-             params.read().fuse.output, HEAD),
+             params.read().fuse.output, files.HEAD),
             ("ConvNet", "compare/results/convnet.json", convnet_seconds(),
              CONVNET, CONVNET)]:
         if seconds is None:

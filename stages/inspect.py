@@ -23,21 +23,19 @@ from stages.lib.inspection import (cached, difference, doctor, options, page,
                                    projection, projector, report, revision)
 from stages.lib.stage import run
 
-HEAD = "models/head.h5"
-
 
 def predictions(features, chosen):
     """Return what the head says of the chosen images, integer (points,).
 
     None if there is no head of these features yet.
     """
-    if not os.path.exists(HEAD):
+    if not os.path.exists(files.HEAD):
         return None
     # TensorFlow takes 4 s to start: only a page needs it.
     head = importlib.import_module("stages.lib.head")
     runtime = importlib.import_module("stages.lib.runtime")
     x = [manifest.features(split) for split in files.SPLITS]
-    model = runtime.load_model(HEAD)
+    model = runtime.load_model(files.HEAD)
     if model.input_shape[1:] != x[0].shape[1:]:    # not trained again yet
         return None
     parts = []

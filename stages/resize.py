@@ -58,16 +58,17 @@ def resize(images, given):
         images: `prepared.Images`.
         given: `params.Resize`.
     """
-    scale, jpegs = scalers(given)
     if images.of_files:
-        return from_files(images, scale, jpegs, given.side)
+        return from_files(images, given)
     scaled = batches(images.array, BATCH).map(
-        scale, num_parallel_calls=tf.data.AUTOTUNE)
+        scalers(given)[0], num_parallel_calls=tf.data.AUTOTUNE)
     return scaled.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
 
-def from_files(images, scale, jpegs, side):
-    """Yield photographs batch by batch; see `resize` and `scalers`."""
+def from_files(images, given):
+    """Yield photographs batch by batch; see `resize`."""
+    scale, jpegs = scalers(given)
+
     def batch(first):
         """Return the photographs from the row `first` on."""
         rows = np.arange(first, min(first + FILES, len(images)))
@@ -75,7 +76,7 @@ def from_files(images, scale, jpegs, side):
         files = [images.read(row) for row in rows[quick]]
         if quick.all():
             return jpegs(files).numpy()
-        found = np.empty((len(rows), side, side, 3), np.uint8)
+        found = np.empty((len(rows), given.side, given.side, 3), np.uint8)
         if quick.any():
             found[quick] = jpegs(files)
         for k in np.flatnonzero(~quick):

@@ -143,9 +143,9 @@ def main():
              for epoch in of_tail]
     files.write_csv("results/history.csv", ["epoch", "part", *HISTORY],
                     ([k, *row] for k, row in enumerate(rows, start=1)))
-    save_model(model, head.PATH)
+    save_model(model, files.HEAD)
     if not resumed:
-        timings.note(files.digest(head.PATH, "sha256"), seconds)
+        timings.note(files.digest(files.HEAD, "sha256"), seconds)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(PROGRESS)
     best = int(np.argmax([row[2] for row in rows]))

@@ -8,14 +8,14 @@ import os
 import tempfile
 
 import numpy as np
+from conftest import ROOT
 
 from stages import fuse
 from stages.lib import backbone, cuts, engine, head, params, parity, tail
 from stages.lib.errors import BackboneError, EngineError
 from stages.lib.runtime import keras, load_model, save_model, start
 
-RANDOM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
-    __file__))), "models", "weights", "random.yaml")
+RANDOM = os.path.join(ROOT, "models", "weights", "random.yaml")
 SIDES = (32, 48, 64, 71, 75, 96, 128, 224, 331)
 IMAGES = 6
 DEEP = 40    # sums of a block and what it was given

@@ -11,6 +11,7 @@ import shutil
 from stages.lib.errors import ArtefactError, PlanError, StorageError
 
 SPLITS = ("train", "validation", "test")
+HEAD = "models/head.h5"    # what was trained: the head, or tail and head
 PARENT = os.getppid()
 
 

@@ -4,11 +4,10 @@ import numpy as np
 from scipy.special import softmax
 from tqdm import tqdm
 
-from stages.lib import names
+from stages.lib import files, names
 from stages.lib.errors import ArtefactError, TrainingError
 from stages.lib.runtime import keras, load_model
 
-PATH = "models/head.h5"
 FLOOR = 1e-3   # least standard deviation: see `normalization`
 ROWS = 4096    # read at a time
 BATCH = 256    # of predictions
@@ -67,10 +66,10 @@ def load(shape, classes):
     Raises:
         ArtefactError: missing, damaged, or trained for others.
     """
-    model = load_model(PATH)
+    model = load_model(files.HEAD)
     if model.input_shape[1:] != shape or model.output_shape[1] != classes:
         raise ArtefactError(
-            f"{PATH}: takes features {model.input_shape[1:]} and tells "
+            f"{files.HEAD}: takes features {model.input_shape[1:]} and tells "
             f"{model.output_shape[1]} classes apart, wanted are {shape} and "
             f"{classes}; delete it and run `dvc repro`")
     return model

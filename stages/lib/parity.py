@@ -151,7 +151,7 @@ def main():
             raise ParityError(f"it cannot be reloaded ({reason})") from error
     cached = feature_tensor(model, key["cut"])
     of_features, of_probabilities, same = compare(
-        model, cached, load_model(head.PATH), images, features)
+        model, cached, load_model(files.HEAD), images, features)
     result = {
         "images": len(images),
         "feature_difference": float(of_features.max()),
