@@ -28,7 +28,7 @@ def timed(function):
 
 def multiply_adds(model):
     """Return the multiply-adds of a model's convolutions for one image."""
-    from stages.lib.runtime import keras
+    from stages.lib.common.keras_runtime import keras
     total = 0
     for layer in model.layers:
         if isinstance(layer, (keras.layers.Conv2D,

@@ -60,7 +60,7 @@ def predict_rate(source, weights):
     import numpy as np
     from stages.lib.pixels import rescale
     with np.load(source) as data:
-        images = rescale(data["x_train"][:IMAGES], 160).numpy()
+        images = rescaling.rescale(data["x_train"][:IMAGES], 160).numpy()
     model = frozen(weights)
     model.predict(images[:64], verbose=0)
     return IMAGES / timed(lambda: model.predict(images, verbose=0))
@@ -73,7 +73,7 @@ def in_the_loop(source, weights):
     """
     import numpy as np
     from stages.lib.pixels import rescale
-    from stages.lib.runtime import keras, tf
+    from stages.lib.common.keras_runtime import keras, tf
     with np.load(source) as data:
         x, y = data["x_train"][:2000], data["y_train"][:2000].ravel()
     model = frozen(weights)
@@ -85,7 +85,7 @@ def in_the_loop(source, weights):
         10, activation="softmax")(tensor))
     whole.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     batches = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(2000).batch(
-        128).map(lambda a, b: (rescale(a, 160), b),
+        128).map(lambda a, b: (rescaling.rescale(a, 160), b),
                  num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
     whole.fit(batches, verbose=0)
     return timed(lambda: whole.fit(batches, verbose=0)) / len(x)
@@ -139,7 +139,7 @@ def extraction(_project, source, weights):
     import numpy as np
     from stages.lib.pixels import rescale
     with np.load(source) as data:
-        images = rescale(data["x_train"][:IMAGES], 160).numpy()
+        images = rescaling.rescale(data["x_train"][:IMAGES], 160).numpy()
     table = engines.measure(frozen(weights), images.astype("uint8"))
     own = next(iter(table.values()))["images_per_second"]
     return {"engines": table, "stage": stage.measure(source, weights, own)}
@@ -151,7 +151,7 @@ def tail(_project, source, weights):
     from stages.lib import params
     from stages.lib.pixels import rescale
     with np.load(source) as data:
-        images = rescale(data["x_train"][:IMAGES], 160).numpy()
+        images = rescaling.rescale(data["x_train"][:IMAGES], 160).numpy()
         labels = data["y_train"][:IMAGES].ravel()
     given = params.read()
     given = given.model_copy(update={"backbone": given.backbone.model_copy(

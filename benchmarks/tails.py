@@ -30,8 +30,8 @@ def models(given, cut, side, classes=10):
     Both as one model in the loop, too, with the frozen part run in inference.
     """
     from stages.lib import backbone, head, tail
-    from stages.lib.runtime import keras, start
-    start(0)
+    from stages.lib.common.keras_runtime import keras, start
+    keras_runtime.reset(0)
     base = backbone.build(given.backbone, side)
     extractor = backbone.extractor(backbone.frozen(base, cut),
                                    given.backbone.application)
@@ -57,7 +57,7 @@ def measure(given, images, labels):
     """
     from stages.lib.feed import feed, steps
     one_hot = np.eye(10, dtype="float32")[labels]
-    epoch = steps(labels, BATCH)
+    epoch = input_pipeline.steps(labels, BATCH)
     found = {}
     for cut in CUTS:
         extractor, behind, whole = models(given, cut, images.shape[1])
@@ -70,17 +70,17 @@ def measure(given, images, labels):
 
         def cached():
             """Train on the cached maps."""
-            behind.fit(feed([maps], one_hot, BATCH, 0), verbose=0,
+            behind.fit(input_pipeline.shuffled([maps], one_hot, BATCH, 0), verbose=0,
                        steps_per_epoch=epoch * epochs)
 
         def in_the_loop():
             """Train one epoch of the same layers, the rest in the loop."""
-            whole.fit(feed([images], one_hot, BATCH, 0),
+            whole.fit(input_pipeline.shuffled([images], one_hot, BATCH, 0),
                       steps_per_epoch=epoch, verbose=0)
 
         def fed():
             """Draw as much as `cached`, train nothing."""
-            for _ in feed([maps], one_hot, BATCH, 0).take(epoch * epochs):
+            for _ in input_pipeline.shuffled([maps], one_hot, BATCH, 0).take(epoch * epochs):
                 pass
 
         of_cache, of_loop, of_feed = (

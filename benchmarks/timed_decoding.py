@@ -12,10 +12,10 @@ import statistics
 import sys
 import time
 
-from stages import resize as stage
-from stages.lib import params
-from stages.lib.prepared import Images
-from stages.lib.runtime import keras
+from stages import resize
+from stages.lib.common.keras_runtime import keras
+from stages.lib.images import prepared
+from stages.lib.params import params
 
 ROUNDS = 5
 
@@ -25,10 +25,10 @@ def ours(folder, resize):
 
     Reading, checking the digest, decoding and scaling, as in the stage.
     """
-    stage.scalers.cache_clear()    # Keras' reader traces anew, too
+    resize.scalers.cache_clear()    # Keras' reader traces anew, too
     begin = time.perf_counter()
-    images = Images("train", folder)
-    count = sum(len(batch) for batch in stage.resize(images, resize))
+    images = prepared.Images("train", folder)
+    count = sum(len(batch) for batch in resize.resize(images, resize))
     return count / (time.perf_counter() - begin)
 
 

@@ -16,10 +16,10 @@ Out: results/metrics.json   accuracy, loss and calibration of both splits
 import numpy as np
 from sklearn.metrics import recall_score
 
-from stages.lib import arrays, charts, files, head, manifest, params
-from stages.lib.errors import AccuracyError
-from stages.lib.scores import HISTORY, scores
-from stages.lib.stage import run
+from stages.lib.common import arrays, errors, files, manifest, stage
+from stages.lib.params import params
+from stages.lib.results import charts, scores
+from stages.lib.training import head
 
 
 def main():
@@ -32,7 +32,7 @@ def main():
     metrics = {}
     for split, (x, labels) in splits.items():
         probabilities = head.probabilities(model, x)
-        metrics[split] = scores(probabilities, labels)
+        metrics[split] = scores.scores(probabilities, labels)
     predicted = probabilities.argmax(axis=1)    # of test, the last split
     files.write_json("results/metrics.json", metrics)
     recall = recall_score(labels, predicted, labels=range(len(names)),
@@ -41,7 +41,7 @@ def main():
                     zip(names, recall))
     files.write_csv("results/confusion.csv", ["actual", "predicted"],
                     ((names[a], names[b]) for a, b in zip(labels, predicted)))
-    charts.history(files.read_columns("results/history.csv", HISTORY,
+    charts.history(files.read_columns("results/history.csv", head.HISTORY,
                                       ["part"]), "results/history.png")
     charts.confusion(labels, predicted, names, "results/confusion.png")
     charts.mistakes(arrays.open_array("data/resized/test_x.npy", ndim=4),
@@ -49,9 +49,9 @@ def main():
     accuracy = metrics["test"]["accuracy"]
     print(f"evaluate: test accuracy {accuracy:.4f}")
     if floor is not None and accuracy < floor:
-        raise AccuracyError(f"test accuracy {accuracy:.4f} is below "
+        raise errors.AccuracyError(f"test accuracy {accuracy:.4f} is below "
                             f"evaluate.accuracy_floor {floor:g}")
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

@@ -1,101 +1,79 @@
 #!/usr/bin/env python3
-"""Fuse backbone and head into one compiled model, and prove it.
+"""Fuse backbone and head into one compiled model, and verify it.
 
-In:  models/head.h5                head
+In:  models/head.h5                head, or tail and head
      backbone.weights              descriptor (.yaml) or weights (.h5)
      features/{split}_x.npy        and manifest.json, to compare with
-     data/prepared/{split}_x.npy   uint8 (n, h, w, 3), to compare on
-     data/prepared/{split}.json    of a folder, instead: its files
+     data/prepared/{split}_x.npy   uint8 (n, h, w, 3), to compare on; for a
+     data/prepared/{split}.json    folder, the files that it lists
 Out: fuse.output          float32 (n, h, w, 3), raw pixels 0..255 -> classes;
-                          of a folder, of any height and width
-     results/parity.json  greatest differences, see stages/lib/parity.py
+                          for a folder, any height and width
+     results/parity.json  largest differences, see stages/lib/fusing/parity.py
 """
 import contextlib
 import os
-import subprocess
-import sys
 
-from stages.lib import backbone, cuts, files, head, manifest, params
-from stages.lib.errors import ParityError
-from stages.lib.pixels import rescale_layer
-from stages.lib.prepared import Images
-from stages.lib.runtime import keras, save_model, start
-from stages.lib.stage import run
+from stages.lib.backbone import backbone, cuts
+from stages.lib.common import errors, files, keras_runtime, manifest, stage
+from stages.lib.fusing import fresh_process, fused_model, parity
+from stages.lib.images import prepared
+from stages.lib.params import params
+from stages.lib.training import head
 
-CANDIDATE = "models/candidate.h5"   # becomes fuse.output once it is proved
+CANDIDATE = "models/candidate.h5"   # becomes fuse.output after the comparison
 
 
-def fuse(base, application, top, shape, resize):
-    """Return raw pixels -> rescale -> scaling -> backbone -> head, flat.
+def save_candidate(given):
+    """Build the fused model and save it as `CANDIDATE`; return the cache key.
 
     Args:
-        base: `backbone.build` of `application`; its tail gets what was
-            learned.
-        top: what was trained, the head or the tail and the head.
-        shape: of a raw image, (h, w, 3), or (None, None, 3).
-        resize: `params.Resize`.
-    """
-    tail = {layer.name for layer in base.layers[1:]}
-    pixels = keras.Input(shape, name="pixels")
-    for layer in top.layers[1:]:
-        if layer.name in tail:
-            base.get_layer(layer.name).set_weights(layer.get_weights())
-    rescaled = rescale_layer(**resize.model_dump())(pixels)
-    tensor = backbone.features(base, application, rescaled)
-    for layer in top.layers[1:]:
-        if layer.name.startswith(head.NAME):
-            tensor = layer(tensor)
-    return keras.Model(pixels, tensor, name="fused")
-
-
-def prove(path, output, source):
-    """Let a fresh process reload the model at `path` and compare it.
-
-    It is to become `output`; `source` is data.source.
+        given: `params.Params`.
 
     Raises:
-        ParityError: it does not load cleanly, or says something else than
-            head(cached features).
+        ArtefactError: the features were computed with another frozen part.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.lib.parity", path, source],
-        stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it ended by a signal"]
-        raise ParityError(f"no {output} written: {lines[-1]}")
-
-
-def main():
-    """Write the fused model, if it agrees with the cached features."""
-    given = params.read()
-    output = given.fuse.output
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(output)
-    start(seed=0)
+    keras_runtime.reset(seed=0)
     base = backbone.build(given.backbone, given.resize.side)
     cut = cuts.resolve(base, given.backbone.cut)
     extractor = backbone.extractor(backbone.frozen(base, cut),
                                    given.backbone.application)
-    made = manifest.read(backbone.key(extractor, cut, given.backbone,
-                                      given.extract))
-    top = head.load(extractor.output_shape[1:], len(made["class_names"]))
-    images = Images("train", given.data.source)
-    model = fuse(base, given.backbone.application, top, images.shape,
-                 given.resize)
+    described = manifest.read(backbone.key(extractor, cut, given.backbone))
+    names = described["class_names"]
+    trained = head.load(extractor.output_shape[1:], len(names))
+    images = prepared.Images("train", given.data.source)
+    model = fused_model.build(base, given.backbone.application, trained,
+                              images.shape, given.resize)
     model.compile(head.optimizer(given.train.optimizer,
                                  given.train.learning_rate),
                   head.loss(model), ["accuracy"])
     model.optimizer.build(model.trainable_variables)
-    save_model(model, CANDIDATE, class_names=made["class_names"],
-               resize_mode=given.resize.mode)
-    try:
-        prove(CANDIDATE, output, given.data.source)
-        os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-        files.put(CANDIDATE, output)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(CANDIDATE)
+    keras_runtime.save_model(model, CANDIDATE, class_names=names,
+                             resize_mode=given.resize.mode)
+    return described["key"]
+
+
+def main():
+    """Write the fused model if it agrees with the cached features."""
+    given = params.read()
+    output = given.fuse.output
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(output)
+    with fresh_process.FreshProcess(parity.measure) as fresh:
+        try:
+            key = save_candidate(given)
+            try:
+                measured = fresh.call(CANDIDATE, given.data.source)
+                files.write_json("results/parity.json", measured["result"])
+                parity.judge(measured, key)
+            except errors.ParityError as error:
+                raise errors.ParityError(
+                    f"no {output} written: {error}") from error
+            os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
+            files.put(CANDIDATE, output)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(CANDIDATE)
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

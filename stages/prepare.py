@@ -13,10 +13,9 @@ Out: data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; of a folder
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from stages.lib import arrays, files, params, refused, source
-from stages.lib.dataset import Split
-from stages.lib.errors import SourceError
-from stages.lib.stage import run
+from stages.lib.common import arrays, errors, files, stage
+from stages.lib.params import params
+from stages.lib.sources import dataset, rejected_files, source
 
 
 def carve(labels, fraction, seed, names, param="data.validation_fraction"):
@@ -32,7 +31,7 @@ def carve(labels, fraction, seed, names, param="data.validation_fraction"):
     rarest = int(counts.argmin())
     need = int(np.ceil(1 / min(fraction, 1 - fraction)))
     if counts[rarest] < need:
-        raise SourceError(
+        raise errors.SourceError(
             f"class {rarest} ({names[rarest]}) has {counts[rarest]} images "
             f"in train; {param} {fraction:g} needs {need} of each class")
     train, carved = train_test_split(
@@ -43,7 +42,7 @@ def carve(labels, fraction, seed, names, param="data.validation_fraction"):
 
 def take(split, rows):
     """Return these rows of a `Split`."""
-    return Split(split.x[rows], split.y[rows], [split.rows[k] for k in rows],
+    return dataset.Split(split.x[rows], split.y[rows], [split.rows[k] for k in rows],
                  split.pictures[rows])
 
 
@@ -60,11 +59,11 @@ def complete(splits, given, names):
     """
     splits = dict(splits)
     if len(names) < 2:
-        raise SourceError(f"{given.source}: {len(names)} classes with images; "
+        raise errors.SourceError(f"{given.source}: {len(names)} classes with images; "
                           "two at least are needed")
     absent = missing(splits.get("train"), names)
     if absent:
-        raise SourceError(f"{given.source}: train has no image of the class "
+        raise errors.SourceError(f"{given.source}: train has no image of the class "
                           f"{absent[0]}; bring some, or remove the class")
     for split in ("test", "validation"):
         if split not in splits:
@@ -110,8 +109,8 @@ def report(splits, names, no_rows):
             print(f"prepare: {split}: no image of {', '.join(absent[split])}")
     for image, earlier in twice[:5]:
         print(f"prepare: leak: {image} is the same picture as {earlier}")
-    if refused.summary():
-        print(f"prepare: {refused.summary()}")
+    if rejected_files.summary():
+        print(f"prepare: {rejected_files.summary()}")
     files.write_json("results/data.json", {
         "leaked_images": len(twice), "refused_files": len(no_rows),
         "missing_classes": sum(map(len, absent.values()))})
@@ -121,8 +120,8 @@ def main():
     """Write the three splits, and what is to be known of them."""
     given = params.read().data
     data = source.load(given.source)
-    refused.write(data.refused)
-    refused.demand_few(data.refused, sum(
+    rejected_files.write(data.refused)
+    rejected_files.check_share(data.refused, sum(
         len(split.y) for split in data.splits.values()),
         given.max_refused_fraction)
     splits = complete(data.splits, given, data.class_names)
@@ -130,10 +129,10 @@ def main():
         arrays.write_array(f"data/prepared/{name}_x.npy", split.x)
         arrays.write_array(f"data/prepared/{name}_y.npy", split.y)
         files.write_json(f"data/prepared/{name}.json", split.rows)
-    report(splits, data.class_names, refused.bad(data.refused))
+    report(splits, data.class_names, rejected_files.unexpected(data.refused))
     files.write_json("data/prepared/dataset.json",
                      {"class_names": data.class_names})
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

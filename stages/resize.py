@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Bring the images to the side of the backbone.
+"""Resize all images to the side of the backbone.
 
-In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; or without pixels
-     data/prepared/{split}.json   then it lists the files in data.source
+In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for a folder
+                                  (n, 0, 0, 3), then
+     data/prepared/{split}.json   lists the files in data.source
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
 import functools
@@ -11,48 +12,60 @@ import shutil
 
 import numpy as np
 
-from stages.lib import arrays, files, params
-from stages.lib.batches import batches, progress
-from stages.lib.parallel import ordered
-from stages.lib.photographs import decode_jpeg
-from stages.lib.pixels import rescale
-from stages.lib.prepared import Images
-from stages.lib.runtime import tf
-from stages.lib.stage import run
+from stages.lib.common import arrays, files, parallel, progress, stage
+from stages.lib.common.keras_runtime import tf
+from stages.lib.images import prepared, rescaling
+from stages.lib.params import params
 
-BATCH = 64
-FILES = 64    # a batch of photographs, decoded in one call of TensorFlow
+BATCH = 64    # images in one call of TensorFlow
 
 
 @functools.lru_cache(maxsize=1)    # traced once for all splits
-def scalers(given):
-    """Return two functions of TensorFlow that bring images to the side.
+def scaler(given):
+    """Return a function that resizes a batch.
 
     Args:
         given: `params.Resize`.
 
     Returns:
-        one of arrays: uint8 (k, h, w, 3) -> uint8 (k, side, side, 3), and
-        one of the bytes of JPEG files: (k,) -> the same.
+        tf.function, uint8 (k, h, w, 3) -> uint8 (k, side, side, 3).
     """
     def scale(batch):
-        """Return the images at the side."""
-        return tf.cast(rescale(batch, **given.model_dump()), tf.uint8)
+        """Return the resized images."""
+        return tf.cast(rescaling.rescale(batch, **given.model_dump()),
+                       tf.uint8)
+
+    return tf.function(scale, [tf.TensorSpec((None, None, None, 3),
+                                             tf.uint8)])
+
+
+@functools.lru_cache(maxsize=1)
+def jpeg_scaler(given):
+    """Return a function that decodes and resizes a batch of JPEG files.
+
+    Args:
+        given: `params.Resize`.
+
+    Returns:
+        tf.function, bytes of files, string (k,) -> uint8 (k, side, side, 3).
+    """
+    from stages.lib.images import jpeg    # not needed for arrays
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
-    def jpegs(batch):
-        """Return the pictures in files of different sizes."""
+    def scale(batch):
+        """Return the resized images; the files differ in size."""
         return tf.map_fn(
-            lambda data: scale(decode_jpeg(data)[None])[0], batch,
+            lambda data: tf.cast(rescaling.rescale(
+                jpeg.decode(data)[None], **given.model_dump()),
+                tf.uint8)[0], batch,
             fn_output_signature=tf.TensorSpec((given.side, given.side, 3),
                                               tf.uint8))
 
-    return tf.function(scale, [tf.TensorSpec((None, None, None, 3),
-                                             tf.uint8)]), jpegs
+    return scale
 
 
 def resize(images, given):
-    """Yield the images batch by batch, uint8 (k, side, side, 3).
+    """Yield the resized images in batches, uint8 (k, side, side, 3).
 
     Args:
         images: `prepared.Images`.
@@ -60,51 +73,55 @@ def resize(images, given):
     """
     if images.of_files:
         return from_files(images, given)
-    scaled = batches(images.array, BATCH).map(
-        scalers(given)[0], num_parallel_calls=tf.data.AUTOTUNE)
+    array, spec = images.array, tf.TensorSpec(
+        (None, *images.array.shape[1:]), images.array.dtype)
+    batches = tf.data.Dataset.from_generator(
+        lambda: (array[k:k + BATCH] for k in range(0, len(array), BATCH)),
+        output_signature=spec).prefetch(tf.data.AUTOTUNE)
+    scaled = batches.map(scaler(given), num_parallel_calls=tf.data.AUTOTUNE)
     return scaled.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
 
 def from_files(images, given):
-    """Yield photographs batch by batch; see `resize`."""
-    scale, jpegs = scalers(given)
-
+    """Yield the images of a folder in batches; see `resize`."""
     def batch(first):
-        """Return the photographs from the row `first` on."""
-        rows = np.arange(first, min(first + FILES, len(images)))
+        """Return the images from the row `first` on."""
+        rows = np.arange(first, min(first + BATCH, len(images)))
         quick = np.array([images.jpeg(row) for row in rows])
-        files = [images.read(row) for row in rows[quick]]
         if quick.all():
-            return jpegs(files).numpy()
+            return jpeg_scaler(given)(
+                [images.read(row) for row in rows]).numpy()
         found = np.empty((len(rows), given.side, given.side, 3), np.uint8)
         if quick.any():
-            found[quick] = jpegs(files)
+            found[quick] = jpeg_scaler(given)(
+                [images.read(row) for row in rows[quick]])
         for k in np.flatnonzero(~quick):
-            found[k] = scale(images[rows[k]][None])[0]
+            found[k] = scaler(given)(images[rows[k]][None])[0]
         return found
 
-    return ordered(batch, range(0, len(images), FILES))
+    return parallel.ordered(batch, range(0, len(images), BATCH))
 
 
 def main():
-    """Write every split at the backbone's side."""
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"    # a core, an image
+    """Write all splits at the side of the backbone."""
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"    # each core has its own image
     given = params.read()
     side = given.resize.side
-    splits = {split: Images(split, given.data.source)
+    splits = {split: prepared.Images(split, given.data.source)
               for split in files.SPLITS}
     need = sum(map(len, splits.values())) * side * side * 3
-    files.demand_room("data/resized", need, shutil.disk_usage("data").free,
-                      "lower resize.side, or make room")
+    files.check_disk_space(
+        "data/resized", need, shutil.disk_usage("data").free,
+        "lower resize.side, or free disk space")
     for split, images in splits.items():
         shape = (len(images), side, side, 3)
         with arrays.array_writer(f"data/resized/{split}_x.npy", "uint8",
                                  shape) as out, \
-                progress(f"resize {split}", len(images)) as bar:
+                progress.bar(f"resize {split}", len(images)) as bar:
             for batch in resize(images, given.resize):
                 out.append(batch)
                 bar.update(len(batch))
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

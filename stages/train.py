@@ -18,13 +18,12 @@ import time
 
 import numpy as np
 
-from stages.lib import backbone, cuts, files, head, manifest, params, timings
-from stages.lib.board import board
-from stages.lib.feed import feed, steps
-from stages.lib.runtime import VERBOSE, keras, save_model, start
-from stages.lib.scores import HISTORY
-from stages.lib.stage import run
-from stages.lib.tail import PROGRESS, Progress, join, train
+from stages.lib.backbone import backbone, cuts
+from stages.lib.common import files, keras_runtime, manifest, stage, timings
+from stages.lib.common.keras_runtime import keras
+from stages.lib.params import params
+from stages.lib.results import scores
+from stages.lib.training import head, input_pipeline, tail, tensorboard_log
 
 STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
 VALIDATED = 1024    # images a step of validation
@@ -43,7 +42,7 @@ def fit(model, given, data, validation, options):
     Returns:
         The history, a list of values by name.
     """
-    epoch = steps(data[1], given.batch_size)
+    epoch = input_pipeline.steps(data[1], given.batch_size)
     rate = given.learning_rate
     if given.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
@@ -55,11 +54,11 @@ def fit(model, given, data, validation, options):
         monitor="val_accuracy", mode="max", patience=given.patience,
         restore_best_weights=True)
     history = model.fit(
-        feed(*data, given.batch_size, given.seed), steps_per_epoch=epoch,
+        input_pipeline.shuffled(*data, given.batch_size, given.seed), steps_per_epoch=epoch,
         epochs=given.epochs, validation_data=validation,
-        validation_batch_size=VALIDATED, verbose=VERBOSE,
+        validation_batch_size=VALIDATED, verbose=keras_runtime.VERBOSE,
         **{**options, "callbacks": [best, *options["callbacks"]]}).history
-    head.demand_finite(history)
+    head.check_finite(history)
     model.set_weights(best.best_weights)
     return history
 
@@ -84,7 +83,7 @@ def fit_all(given, names, data, validation, options):
         return model, fit(model, given.train, data, validation, options), []
     cut = made["key"]["cut"]
     base = backbone.build(given.backbone, made["key"]["side"])
-    progress = Progress(
+    progress = tail.Progress(
         train=given.train.model_dump(), tail=given.tail.model_dump(),
         backbone=backbone.digest(base), made=made,
         views=given.extract.views, labels=[
@@ -94,7 +93,7 @@ def fit_all(given, names, data, validation, options):
     if progress.begun:
         top = head.build(given.train, np.zeros((1, *behind.output_shape[1:])),
                          len(names))
-        model = join(base, cut, top)
+        model = tail.join(base, cut, top)
     else:
         print("train: the head, on the frozen tail's output", flush=True)
         behind.trainable = False
@@ -105,10 +104,10 @@ def fit_all(given, names, data, validation, options):
         top = head.build(given.train, vectors, len(names))
         history = fit(top, given.train, ([vectors], data[1]),
                       (of_validation, validation[1]), options)
-        model = join(base, cut, top)
+        model = tail.join(base, cut, top)
         progress.begin(model, history)
     print("train: tail and head", flush=True)
-    train(model, given, data, validation, options, progress)
+    tail.train(model, given, data, validation, options, progress)
     return model, progress.head_history, progress.history
 
 
@@ -124,34 +123,34 @@ def main():
         views, validation = [np.array(x, "float32") for x in views
                              ], np.array(validation, "float32")
     one_hot = np.eye(len(names), dtype="float32")
-    start(given.train.seed)
+    keras_runtime.reset(given.train.seed)
     options = {}
     if given.train.class_weights == "balanced":
         from sklearn.utils.class_weight import compute_class_weight
         options["class_weight"] = dict(enumerate(compute_class_weight(
             "balanced", classes=np.arange(len(names)), y=labels)))
-    resumed, began = os.path.exists(PROGRESS), time.monotonic()
-    with board("train") as log:
+    resumed, began = os.path.exists(tail.PROGRESS), time.monotonic()
+    with tensorboard_log.callback("train") as log:
         model, of_head, of_tail = fit_all(
             given, names, (views, one_hot[labels]),
             (validation, one_hot[of_validation]),
             {**options, "callbacks": [log]})
     seconds = time.monotonic() - began
     rows = [["head", *values] for values in zip(
-        *(of_head[name] for name in HISTORY))]
-    rows += [["tail", *(epoch[name] for name in HISTORY)]
+        *(of_head[name] for name in head.HISTORY))]
+    rows += [["tail", *(epoch[name] for name in head.HISTORY)]
              for epoch in of_tail]
-    files.write_csv("results/history.csv", ["epoch", "part", *HISTORY],
+    files.write_csv("results/history.csv", ["epoch", "part", *head.HISTORY],
                     ([k, *row] for k, row in enumerate(rows, start=1)))
-    save_model(model, files.HEAD)
+    keras_runtime.save_model(model, files.HEAD)
     if not resumed:
-        timings.note(files.digest(files.HEAD, "sha256"), seconds)
+        timings.record(files.digest(files.HEAD, "sha256"), seconds)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(PROGRESS)
+        os.unlink(tail.PROGRESS)
     best = int(np.argmax([row[2] for row in rows]))
     print(f"train: best epoch {best + 1} of {len(rows)} ({rows[best][0]}): "
           f"validation accuracy {rows[best][2]:.4f}")
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

@@ -167,7 +167,7 @@ def tiny_weights(path):
 
     Drawn as He et al. (2015) do, so that features vary over images.
     """
-    from stages.lib.runtime import keras
+    from stages.lib.common.keras_runtime import keras
     model = keras.applications.MobileNet(
         alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))
     random = np.random.default_rng(0)

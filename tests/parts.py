@@ -10,10 +10,13 @@ import tempfile
 import numpy as np
 from conftest import ROOT
 
-from stages import fuse
-from stages.lib import backbone, cuts, engine, head, params, parity, tail
-from stages.lib.errors import BackboneError, EngineError
-from stages.lib.runtime import keras, load_model, save_model, start
+from stages.lib.backbone import backbone, cuts
+from stages.lib.common import errors, keras_runtime
+from stages.lib.common.keras_runtime import keras
+from stages.lib.engines import engine
+from stages.lib.fusing import fused_model, parity
+from stages.lib.params import params
+from stages.lib.training import head, tail
 
 RANDOM = os.path.join(ROOT, "models", "weights", "random.yaml")
 SIDES = (32, 48, 64, 71, 75, 96, 128, 224, 331)
@@ -52,7 +55,7 @@ def built(application):
             weights=RANDOM)
         try:
             return backbone.build(given, side), side
-        except BackboneError as error:
+        except errors.BackboneError as error:
             refused = error
     raise refused
 
@@ -61,7 +64,7 @@ def features(model):
     """Return the engine that took `model`, and the function that computes."""
     try:
         return "tflite", engine.load("tflite", model, None).compute
-    except EngineError:
+    except errors.EngineError:
         return "tensorflow", engine.load("tensorflow", model, None).compute
 
 
@@ -74,8 +77,8 @@ def through_file(model):
     """Return `model` after it was saved and loaded again."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.h5")
-        save_model(model, path)
-        return load_model(path)
+        keras_runtime.save_model(model, path)
+        return keras_runtime.load_model(path)
 
 
 def differ(a, b):
@@ -116,7 +119,7 @@ def check(application):
         AssertionError: a difference is too large, features do not vary, or
             the fused model lacks what was learned.
     """
-    start(0)
+    keras_runtime.reset(0)
     base, side = built(application)
     images = np.random.default_rng(0).integers(
         0, 256, (IMAGES, side, side, 3), dtype="uint8")
@@ -130,7 +133,7 @@ def check(application):
     expected = extractor(pixels, training=False).numpy()
     assert np.ptp(cached, axis=0).max() > 1e-6 * np.abs(cached).max()
     top = learn(base, cut, cached)
-    fused = through_file(fuse.fuse(
+    fused = through_file(fused_model.build(
         base, application, top, (side, side, 3), params.Resize(
             side=side, mode="stretch", antialias=False)))
     assert not any(differ(layer.get_weights(),

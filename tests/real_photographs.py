@@ -34,7 +34,7 @@ def logistic(train, validation):
 
 
 def difference(project, features):
-    """Return how far `stages.predict` is from head(cached features).
+    """Return how far `commands.predict_images` is from head(cached features).
 
     The greatest difference of a probability, over `IMAGES` photographs.
 
@@ -42,18 +42,19 @@ def difference(project, features):
         features: of the validation split.
     """
     sys.path.insert(0, ROOT)
-    from stages.lib import head, runtime
+    from stages.lib.common import keras_runtime
+    from stages.lib.training import head
     with open(project.file("data/prepared/validation.json"),
               encoding="utf-8") as file:
         images = [row["image"] for row in json.load(file)]
     rows = np.linspace(0, len(images) - 1, IMAGES).astype(int)
-    done = project.run(f"python -m stages.predict {MODEL} --json --top 99 "
+    done = project.run(f"python -m commands.predict_images {MODEL} --json --top 99 "
                        + " ".join(f"{FOLDER}/{images[k]}" for k in rows))
     assert done.returncode == 0, done.stdout
     with open(project.file("data/prepared/dataset.json"),
               encoding="utf-8") as file:
         names = json.load(file)["class_names"]
-    own = head.probabilities(runtime.load_model(
+    own = head.probabilities(keras_runtime.load_model(
         project.file("models/head.h5")), features[rows])
     return max(abs(best["probability"] - p[names.index(best["class"])])
                for one, p in zip(json.loads(done.stdout), own)

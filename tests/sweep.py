@@ -15,7 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 import parts  # noqa: E402
-from stages.lib import names  # noqa: E402
+from stages.lib.backbone import applications
 
 DONE = os.path.join(ROOT, "build", "sweep.json")
 TABLE = os.path.join(ROOT, "docs", "applications.md")
@@ -73,7 +73,7 @@ def main(given):
     if os.path.exists(DONE):
         with open(DONE, encoding="utf-8") as file:
             done = json.load(file)
-    for name in given or sorted(names.applications()):
+    for name in given or sorted(applications.functions()):
         if "side" in done.get(name, ()):
             continue
         run = subprocess.run([sys.executable, __file__, name], cwd=ROOT,

@@ -9,9 +9,12 @@ import pytest
 import sweep
 from conftest import ROOT
 
-from stages.lib import backbone, names, params, runtime
-from stages.lib.pixels import rescale
-from stages.lib.runtime import keras
+from stages.lib.backbone import applications, backbone
+from stages.lib.common import keras_runtime
+from stages.lib.common.keras_runtime import keras
+from stages.lib.images import rescaling
+from stages.lib.params import params
+from stages.lib.training import head
 
 SIDE = 48
 IMAGENET = os.path.join(ROOT, "models", "weights", "imagenet.yaml")
@@ -27,13 +30,13 @@ def pixels():
 
 def ours(application, weights, side=SIDE):
     """Return the project's frozen features of `pixels`."""
-    runtime.start(0)
+    keras_runtime.reset(0)
     given = params.Backbone(application=application, options={},
                             weights=str(weights), pooling="avg", cut="top")
     model = backbone.extractor(backbone.frozen(backbone.build(
         given, side), "top"), application)
     assert not model.trainable_weights
-    x = rescale(pixels(), side)
+    x = rescaling.rescale(pixels(), side)
     quiet = model(x, training=False).numpy()
     assert np.array_equal(quiet, model(x, training=True).numpy())
     assert np.ptp(quiet, axis=0).max() > 0
@@ -43,13 +46,13 @@ def ours(application, weights, side=SIDE):
 def keras_says(application, model, side=SIDE):
     """Return the features as Keras' documentation computes them."""
     module = sys.modules[getattr(keras.applications, application).__module__]
-    x = module.preprocess_input(rescale(pixels(), side).numpy())
+    x = module.preprocess_input(rescaling.rescale(pixels(), side).numpy())
     return model.predict(x, verbose=0)
 
 
 def initial(application, side=SIDE):
     """Return Keras' application with weights that let features vary."""
-    runtime.start(0)
+    keras_runtime.reset(0)
     model = getattr(keras.applications, application)(
         include_top=False, weights=None, pooling="avg",
         input_shape=(side, side, 3))
@@ -88,7 +91,7 @@ def test_efficientnet_scales_twice(tmp_path, monkeypatch):
     model.save_weights(tmp_path / "w.h5")
     monkeypatch.setattr("keras.src.utils.data_utils.get_file",
                         lambda *_, **__: str(tmp_path / "w.h5"))
-    runtime.start(0)
+    keras_runtime.reset(0)
     theirs = getattr(keras.applications, application)(
         include_top=False, weights="imagenet", pooling="avg",
         input_shape=(SIDE, SIDE, 3))
@@ -108,17 +111,17 @@ def test_convnext_reloads(tmp_path):
     expected = keras_says("ConvNeXtTiny", model)
     extractor, features = ours("ConvNeXtTiny", tmp_path / "w.h5")
     assert close(features, expected)
-    runtime.save_model(extractor, str(tmp_path / "m.h5"))
-    reloaded = runtime.load_model(str(tmp_path / "m.h5"))
+    keras_runtime.save_model(extractor, str(tmp_path / "m.h5"))
+    reloaded = keras_runtime.load_model(str(tmp_path / "m.h5"))
     assert close(reloaded.predict(pixels(), verbose=0), expected)
 
 
 def test_names_are_those_of_keras():
     """Applications and optimizers are found, aliases and bases are not."""
-    assert len(names.applications()) >= 70
-    assert {"MobileNet", "ResNet50", "Xception"} < set(names.applications())
-    assert {"Adam", "SGD", "RMSprop"} < set(names.optimizers())
-    assert "Optimizer" not in names.optimizers()
+    assert len(applications.functions()) >= 70
+    assert {"MobileNet", "ResNet50", "Xception"} < set(applications.functions())
+    assert {"Adam", "SGD", "RMSprop"} < set(head.optimizers())
+    assert "Optimizer" not in head.optimizers()
 
 
 @pytest.mark.parametrize("application", sweep.SMALLEST)

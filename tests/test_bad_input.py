@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import environment, stage, tiny_arrays
 
-from stages.lib.runtime import keras, save_model
+from stages.lib.common import keras_runtime
+from stages.lib.common.keras_runtime import keras
 
 PREPARED = "data/prepared/train_x.npy"
 
@@ -223,7 +224,7 @@ def test_other_head(project, monkeypatch):
     """A head for other features or classes is neither fused nor scored."""
     for shape, classes in (((256,), 3), ((255,), 10)):
         given = keras.Input(shape)
-        save_model(keras.Model(given, keras.layers.Dense(classes)(given)),
+        keras_runtime.save_model(keras.Model(given, keras.layers.Dense(classes)(given)),
                    project.file("models/new.h5"))
         os.replace(project.file("models/new.h5"),
                    project.file("models/head.h5"))

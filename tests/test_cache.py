@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import stage, tiny_arrays
 
-from stages.lib import engine
-from stages.lib.errors import EngineError
-from stages.lib.runtime import keras, tf
+from stages.lib.common import errors
+from stages.lib.common.keras_runtime import keras, tf
+from stages.lib.engines import engine
 
 FEATURES = [f"features/{split}_x.npy" for split in ("train", "validation",
                                                     "test")]
@@ -125,7 +125,7 @@ def test_what_tflite_cannot_take():
     """The error names the other engine."""
     images = keras.Input((8, 8, 3))
     model = keras.Model(images, tf.linalg.svd(images, compute_uv=False))
-    with pytest.raises(EngineError, match="extract.engine: TensorFlow Lite "
+    with pytest.raises(errors.EngineError, match="extract.engine: TensorFlow Lite "
                        "cannot take .*set extract.engine to tensorflow"):
         engine.load("tflite", model, None)
 

@@ -11,10 +11,12 @@ from conftest import Project, stage
 from PIL import Image
 from ruamel.yaml import YAML
 
-from stages.lib import charts
-from stages.lib.params import Convnet
-from stages.lib.pixels import rescale
-from stages.lib.runtime import keras, load_model
+from compare import convnet
+from stages.lib.common import keras_runtime
+from stages.lib.common.keras_runtime import keras
+from stages.lib.images import rescaling
+from stages.lib.params import params
+from stages.lib.results import charts
 
 PARAMS = "compare/params.yaml"
 RED = (255, 0, 0)
@@ -63,9 +65,9 @@ def test_side_by_side(compared):
         for name in ("accuracy", "accuracy_low", "accuracy_high"):
             assert float(row[name]) == of[name]
         assert float(row["minutes"]) > 0
-    head = load_model(compared.file("models/head.h5"))
-    whole = load_model(compared.file("cifar10.h5"))
-    net = load_model(compared.file("compare/models/convnet.h5"))
+    head = keras_runtime.load_model(compared.file("models/head.h5"))
+    whole = keras_runtime.load_model(compared.file("cifar10.h5"))
+    net = keras_runtime.load_model(compared.file("compare/models/convnet.h5"))
     for row, model, learner in [(rows[0], whole, head), (rows[2], net, net)]:
         assert int(row["parameters"]) == model.count_params()
         assert int(row["trained"]) == sum(
@@ -136,7 +138,7 @@ def test_bad_input(changeable, monkeypatch):
 def test_small_images_come_back():
     """What was enlarged an odd number of times is scaled back to the bit."""
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
-    assert np.array_equal(rescale(rescale(images, 160), 32), images)
+    assert np.array_equal(rescaling.rescale(rescaling.rescale(images, 160), 32), images)
 
 
 def picture(path):
@@ -212,7 +214,7 @@ def test_augmentation_is_for_training_only():
                     patience=1)
     for kind in ({"flip": True}, {"shift": 0.2}, {"zoom": 0.3}):
         model = convnet.augmented(keras.Model(given, given * 1),
-                                  Convnet(**{**settings, **kind}))
+                                  params.Convnet(**{**settings, **kind}))
         assert np.array_equal(model(images, training=False), images)
         assert not np.array_equal(model(images, training=True), images)
     net, trunk = convnet.build(16, 3)

@@ -12,8 +12,8 @@ from conftest import COLOURS, stage
 from pictures import bad, formats, noise, put, saved
 from test_readme import photographs
 
-from stages.lib import head
-from stages.lib.runtime import load_model
+from stages.lib.common import keras_runtime
+from stages.lib.training import head
 
 KINDS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP",
          "gif": "GIF"}
@@ -174,7 +174,7 @@ def test_end_to_end(project, tmp_path, monkeypatch):
     for done in said:
         assert done.returncode == 0, done.stdout
     x = np.load(project.file("features/test_x.npy"))
-    p = head.probabilities(load_model(project.file("models/head.h5")), x)
+    p = head.probabilities(keras_runtime.load_model(project.file("models/head.h5")), x)
     rows = read(project, "data/prepared/test.json")
     names = ["coat", "gr\u00fcn", "hat"]
     predicted = said[1].stdout.splitlines()
@@ -186,7 +186,7 @@ def test_end_to_end(project, tmp_path, monkeypatch):
         assert float(probability) == pytest.approx(q.max(), abs=1e-4)
     assert said[2].stdout.splitlines()[0].split("\t")[:2] == [
         "test:3", rows[3]["image"]]
-    model = load_model(project.file("photographs.h5"))
+    model = keras_runtime.load_model(project.file("photographs.h5"))
     assert model.input_shape == (None, None, None, 3)
     with h5py.File(project.file("photographs.h5")) as file:
         assert list(file.attrs["class_names"]) == names

@@ -11,9 +11,8 @@ import pytest
 from conftest import CLASSES, environment, stage
 from PIL import Image
 
-from stages.lib import manifest
+from stages.lib.common import files, manifest
 from stages.lib.inspection import difference
-from stages.lib.files import SPLITS, digest
 
 OFFLINE = ('<script src="vega.js"></script><script src="vega-lite.js">'
            '</script><script src="vega-embed.js"></script>{plot_divs}')
@@ -34,7 +33,7 @@ def change(project, monkeypatch, **arrays):
         os.unlink(f"{folder}/{name}.npy")    # it may be a hard link
         np.save(f"{folder}/{name}.npy", array)
     old = manifest.read()
-    promised = {path: {**one, "sha256": digest(path, "sha256")}
+    promised = {path: {**one, "sha256": files.digest(path, "sha256")}
                 for path, one in old["arrays"].items()}
     os.unlink(manifest.PATH)
     manifest.write(old["key"], old["class_names"], promised)
@@ -49,7 +48,7 @@ def clusters(project):
     """Return labels by split, and features that lie near class centres."""
     random = np.random.default_rng(0)
     centres = random.normal(size=(CLASSES, 256))
-    y = {split: array(project, f"data/prepared/{split}_y") for split in SPLITS}
+    y = {split: array(project, f"data/prepared/{split}_y") for split in files.SPLITS}
     return y, {f"{split}_x": (centres[labels] + random.normal(
         0, 0.5, (len(labels), 256))).astype("float32")
         for split, labels in y.items()}
@@ -59,7 +58,7 @@ def test_planted(project, monkeypatch, capsys):
     """Dead and NaN dimensions, a NaN row, copies: named, and nothing else."""
     y, x = clusters(project)
     tables = {split: array(project, f"features/{split}_rows")
-              for split in SPLITS}
+              for split in files.SPLITS}
     change(project, monkeypatch, **x)
     found, last = inspect(project, monkeypatch, capsys, "--fail-on",
                           "nan,dead,leaks,duplicates,suspects")
@@ -99,7 +98,7 @@ def test_near_and_files(project, monkeypatch, capsys):
     _, x = clusters(project)
     x["train_x"][3] = x["test_x"][4] * 1.01
     change(project, monkeypatch, **x)
-    for split in SPLITS:
+    for split in files.SPLITS:
         rows = [{"image": f"{split}/{k}.png", "sha256": "0"}
                 for k in range(len(x[f"{split}_x"]))]
         with open(project.file(f"data/prepared/{split}.json"), "w",
@@ -243,7 +242,7 @@ def test_projector_and_plots(project, monkeypatch):
     for _ in range(2):    # t-SNE of some
         assert stage(project, monkeypatch, "inspect", *words[:-2],
                      "--points", "60") is None
-        twice.append([digest(path, "md5") for path in made])
+        twice.append([files.digest(path, "md5") for path in made])
     assert twice[0] == twice[1]
     with open(".dvc/offline.html", "w", encoding="utf-8") as file:
         file.write(OFFLINE)

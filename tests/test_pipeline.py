@@ -9,7 +9,7 @@ import pytest
 from conftest import (CLASSES, check, clone, environment, settle, stage,
                       tiny_arrays)
 
-from stages.lib.runtime import load_model
+from stages.lib.common import keras_runtime
 
 
 def metrics(project):
@@ -31,7 +31,7 @@ def test_artefacts_keep_their_contract(finished):
             assert (array.dtype, array.shape) == (dtype, shape), name
     labels = np.load(finished.file("data/prepared/validation_y.npy"))
     assert (np.bincount(labels) == 2).all()    # stratified
-    model = load_model(finished.file("cifar10.h5"))
+    model = keras_runtime.load_model(finished.file("cifar10.h5"))
     assert model.input_shape == (None, 16, 16, 3)
     assert model.layers[1].output_shape == (None, 32, 32, 3)
     assert [weight.name.split("/")[0] for weight in model.trainable_weights

@@ -12,8 +12,8 @@ import pytest
 from conftest import tiny_arrays
 from pictures import bad, noise, put, saved
 
-from stages.lib import head
-from stages.lib.runtime import load_model
+from stages.lib.common import keras_runtime
+from stages.lib.training import head
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def predict(monkeypatch, tmp_path, capsys, finished):
 def test_same_as_the_pipeline(predict, finished, tmp_path):
     """Folders, files and standard input get the pipeline's own scores."""
     x = np.load(finished.file("features/test_x.npy"))[:6]
-    p = head.probabilities(load_model(finished.file("models/head.h5")), x)
+    p = head.probabilities(keras_runtime.load_model(finished.file("models/head.h5")), x)
     images = [saved(image, "PNG") for image in tiny_arrays()["x_test"][:6]]
     for k, image in enumerate(images[:5]):
         put(str(tmp_path / f"folder/{k % 2}/{k}.png"), image)

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, STAGES
 from ruamel.yaml import YAML
 
-from stages.lib import params
+from stages.lib.params import params
 
 FILES = subprocess.run(["git", "ls-files", "--cached", "--others",
                         "--exclude-standard"], cwd=ROOT, check=True,

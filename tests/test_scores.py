@@ -7,17 +7,18 @@ import warnings
 import numpy as np
 import pytest
 
-from stages.lib import feed, head, parity, tail
-from stages.lib.errors import ParityError
-from stages.lib.params import Tail, Train
-from stages.lib.runtime import keras
-from stages.lib.scores import scores
+from stages.lib.common import errors
+from stages.lib.common.keras_runtime import keras
+from stages.lib.fusing import parity
+from stages.lib.params import params
+from stages.lib.results import scores
+from stages.lib.training import head, input_pipeline, tail
 
 
 def test_interval_and_loss():
     """8 of 10 right: Wilson's 95 % interval is 0.4902 to 0.9433."""
     p = np.tile([0.9, 0.1], (10, 1))
-    found = scores(p, np.array([0] * 8 + [1] * 2))
+    found = scores.scores(p, np.array([0] * 8 + [1] * 2))
     assert found["accuracy"] == 0.8
     assert found["accuracy_low"] == pytest.approx(0.4902, abs=1e-4)
     assert found["accuracy_high"] == pytest.approx(0.9433, abs=1e-4)
@@ -30,7 +31,7 @@ def test_calibration_error_is_taken_by_bin():
     """Too sure in one bin and too modest in another do not cancel."""
     p = np.repeat([[0.95, 0.05], [0.65, 0.35]], 4, axis=0)
     labels = np.array([0, 0, 1, 1, 0, 0, 0, 0])
-    assert scores(p, labels)["calibration_error"] == pytest.approx(
+    assert scores.scores(p, labels)["calibration_error"] == pytest.approx(
         (4 * 0.45 + 4 * 0.35) / 8)
 
 
@@ -65,14 +66,14 @@ def test_tolerances(dtype, difference, agreement, good):
     if good:
         parity.judge(result, features, dtype)
     else:
-        with pytest.raises(ParityError, match="worst is test row 7"):
+        with pytest.raises(errors.ParityError, match="worst is test row 7"):
             parity.judge(result, features, dtype)
 
 
 def test_loading_must_be_quiet():
     """What users would see stops the comparison; what Python hides does not.
     """
-    with pytest.raises(ParityError, match="loading warns: odd"):
+    with pytest.raises(errors.ParityError, match="loading warns: odd"):
         with parity.without_warnings():
             warnings.warn("odd")
     for kind in (DeprecationWarning, ImportWarning, ResourceWarning):
@@ -82,7 +83,7 @@ def test_loading_must_be_quiet():
 
 def train(**values):
     """Return `params.Train` with `values` changed."""
-    return Train(**{**dict(
+    return params.Train(**{**dict(
         hidden=[4], dropout=0.5, output="softmax", optimizer="SGD",
         learning_rate=0.1, decay="cosine", batch_size=2, epochs=2, seed=0,
         patience=2, label_smoothing=0.0, class_weights="none"), **values})
@@ -93,7 +94,7 @@ def train(**values):
                                      0.1 * (1 - 0.3090) / 2, 0])])
 def test_schedule(warm_up, expected):
     """The rate of the tail rises from 0 if there is a warm-up; then cosine."""
-    rate = tail.schedule(Tail(learning_rate=0.1, warm_up=warm_up, batch_size=1,
+    rate = tail.schedule(params.Tail(learning_rate=0.1, warm_up=warm_up, batch_size=1,
                               epochs=1, batch_norm="train"), 10)
     assert [float(rate(k)) for k in (0, 2, 6, 10)] == pytest.approx(
         expected, abs=1e-4)
@@ -106,8 +107,8 @@ def test_feed_draws_every_view_of_every_image():
 
     def epoch(number, seed=3):
         """Return what one epoch draws."""
-        batches = feed.feed(views, labels, 8, seed, number).take(
-            feed.steps(labels, 8))
+        batches = input_pipeline.shuffled(views, labels, 8, seed, number).take(
+            input_pipeline.steps(labels, 8))
         x, y = zip(*batches.as_numpy_iterator())
         return np.concatenate(x)[:, 0], np.concatenate(y)
 

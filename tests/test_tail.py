@@ -14,9 +14,10 @@ from conftest import environment, stage
 from tensorboard.backend.event_processing.event_accumulator import \
     EventAccumulator
 
-from stages.lib import backbone, cuts, params
-from stages.lib.errors import CutError, WeightsError
-from stages.lib.runtime import keras, load_model, start
+from stages.lib.backbone import alexnet, backbone, cuts
+from stages.lib.common import errors, keras_runtime
+from stages.lib.common.keras_runtime import keras
+from stages.lib.params import params
 
 CUT = "conv_pw_5_relu"
 SETTINGS = {"backbone__cut": CUT, "extract__dtype": "float16",
@@ -34,7 +35,7 @@ def run(project, monkeypatch, *names):
 
 def weights(path):
     """Return layer -> its weights in the Keras file at `path`."""
-    return {layer.name: layer.get_weights() for layer in load_model(
+    return {layer.name: layer.get_weights() for layer in keras_runtime.load_model(
         path).layers}
 
 
@@ -111,14 +112,14 @@ def test_heads(project, monkeypatch, values):
     with open(project.file("results/history.csv"), encoding="utf-8") as file:
         epochs = len(file.readlines()) - 1
     assert epochs == 15 if "train__patience" not in values else epochs < 40
-    dense = [layer for layer in load_model(project.file("models/head.h5"))
+    dense = [layer for layer in keras_runtime.load_model(project.file("models/head.h5"))
              .layers if isinstance(layer, keras.layers.Dense)]
     assert len(dense) == len(values.get("train__hidden", [32])) + 1
 
 
 def model():
     """Return a small backbone with branches."""
-    start(0)
+    keras_runtime.reset(0)
     return backbone.build(params.Backbone(
         application="MobileNetV2", options={"alpha": 0.35}, pooling="avg",
         cut="top", weights=os.path.join(
@@ -148,13 +149,13 @@ def test_cut_by_name_index_and_count():
     assert cuts.resolve(whole, len(names) - 1) == "top"
     for cut in ("block_2_add", index, f"first {index + 1}"):
         assert cuts.resolve(whole, cut) == "block_2_add"
-    with pytest.raises(CutError, match=r"block_2_expand \(block_2_expand\) is "
+    with pytest.raises(errors.CutError, match=r"block_2_expand \(block_2_expand\) is "
                        "no cut: more than one tensor .* nearest are "
                        "block_1_project_BN and block_2_add"):
         cuts.resolve(whole, "block_2_expand")
-    with pytest.raises(CutError, match="unknown layer 'nowhere'; write top, "):
+    with pytest.raises(errors.CutError, match="unknown layer 'nowhere'; write top, "):
         cuts.resolve(whole, "nowhere")
-    with pytest.raises(CutError, match=r"9999 \(no layer\) is no cut"):
+    with pytest.raises(errors.CutError, match=r"9999 \(no layer\) is no cut"):
         cuts.resolve(whole, 9999)
 
 
@@ -218,7 +219,7 @@ def test_alexnet(tmp_path, kind):
     root = os.path.dirname(os.path.dirname(os.path.dirname(params.__file__)))
     subprocess.run([sys.executable, "-m", "stages.lib.alexnet", source,
                     target], cwd=root, check=True)
-    start(0)
+    keras_runtime.reset(0)
     given = params.Backbone(application="AlexNet", options={}, cut="top",
                             pooling="avg", weights=target)
     extractor = backbone.extractor(backbone.build(given, 96), "AlexNet")
@@ -232,11 +233,11 @@ def test_alexnet_refuses_other_states(tmp_path):
     """What is missing, or of another shape, is named."""
     from stages.lib.alexnet import convert
     state = alexnet_state(np.random.default_rng(0))
-    with pytest.raises(WeightsError, match="features.8.bias is not in"):
-        convert({name: value for name, value in state.items()
+    with pytest.raises(errors.WeightsError, match="features.8.bias is not in"):
+        alexnet.convert({name: value for name, value in state.items()
                  if name != "features.8.bias"}, str(tmp_path / "a.h5"))
     state["features.0.weight"] = state["features.0.weight"][:, :1]
-    with pytest.raises(WeightsError, match=r"features.0.weight: shape \(11, "
+    with pytest.raises(errors.WeightsError, match=r"features.0.weight: shape \(11, "
                        r"11, 1, 64\), AlexNet's is \(11, 11, 3, 64\)"):
-        convert(state, str(tmp_path / "a.h5"))
+        alexnet.convert(state, str(tmp_path / "a.h5"))
     assert not os.listdir(tmp_path)

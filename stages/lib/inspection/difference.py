@@ -2,9 +2,8 @@
 """What differs between the cached features of two revisions."""
 import numpy as np
 
-from stages.lib import files
-from stages.lib.inspection.neighbours import nearest, space, votes
-from stages.lib.inspection.report import place
+from stages.lib.common import files
+from stages.lib.inspection import neighbours, report
 
 KEPT = 10    # nearest neighbours that are compared
 
@@ -21,7 +20,7 @@ def difference(old, new, count):
         count: neighbours that vote.
     """
     pairs, by = _matched(old, new)
-    before, after = (space(one.vectors, one.of("train")) for one in (old, new))
+    before, after = (neighbours.space(one.vectors, one.of("train")) for one in (old, new))
     key = {name: [old.manifest["key"].get(name), new.manifest["key"].get(name)]
            for name in {**old.manifest["key"], **new.manifest["key"]}
            if old.manifest["key"].get(name) != new.manifest["key"].get(name)}
@@ -56,7 +55,7 @@ def lines(found, rev, top):
         for one in some[:top]:
             change = (f", relative change {one['change']:.3g}"
                       if "change" in one else "")
-            yield f"    {place(one)}{change}"
+            yield f"    {report.place(one)}{change}"
     if "change" in found:
         yield (f"  relative change of a row: median "
                f"{found['change']['median']:.3g}, greatest "
@@ -118,7 +117,7 @@ def _accuracy(cached, points, count):
     for split in files.SPLITS:
         rows = np.flatnonzero(cached.of(split) & points.usable)
         if len(rows):
-            shares = votes(nearest(points.points, train, rows, count),
+            shares = neighbours.votes(neighbours.nearest(points.points, train, rows, count),
                            cached.labels, len(cached.names))
             found[split] = float((shares.argmax(1)
                                   == cached.labels[rows]).mean())
@@ -137,7 +136,7 @@ def _kept(old, new, before, after, pairs):
         return None
     at = np.full(len(old.row), -1)
     at[pairs[:, 0]] = pairs[:, 1]
-    first = at[nearest(before.points, among[:, 0], of[:, 0], KEPT).rows]
-    second = nearest(after.points, among[:, 1], of[:, 1], KEPT).rows
+    first = at[neighbours.nearest(before.points, among[:, 0], of[:, 0], KEPT).rows]
+    second = neighbours.nearest(after.points, among[:, 1], of[:, 1], KEPT).rows
     return float(np.mean([len(np.intersect1d(a, b)) / len(b)
                           for a, b in zip(first, second)]))

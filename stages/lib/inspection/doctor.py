@@ -6,11 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from stages.lib import files
-from stages.lib.inspection import belief, duplicates
-from stages.lib.inspection.figures import figures
-from stages.lib.inspection.neighbours import (Found, Space, nearest, space,
-                                              votes)
+from stages.lib.common import files
+from stages.lib.inspection import (
+    array_statistics, duplicates, label_errors, neighbours)
 
 CANDIDATES = 5    # nearest neighbours that may be near duplicates
 
@@ -27,7 +25,7 @@ class Examined(NamedTuple):
     """
 
     findings: dict
-    space: Space
+    neighbours.space: neighbours.Space
     shares: np.ndarray
     suspects: np.ndarray
     twins: list
@@ -42,15 +40,15 @@ def examine(cached, given):
         given: neighbours, near, dead, suspect and top, as the command's
             options of these names.
     """
-    points = space(cached.vectors, cached.of("train"))
+    points = neighbours.space(cached.vectors, cached.of("train"))
     train, rest = (np.flatnonzero(points.usable & (cached.of("train") == one))
                    for one in (True, False))
-    found = [nearest(points.points, train, rows, given.neighbours)
+    found = [neighbours.nearest(points.points, train, rows, given.neighbours)
              for rows in (train, rest)]
-    inner = nearest(points.points, rest, rest, CANDIDATES)
+    inner = neighbours.nearest(points.points, rest, rest, CANDIDATES)
     shares = np.zeros((len(cached.labels), len(cached.names)))
     for rows, one in zip((train, rest), found):
-        shares[rows] = votes(one, cached.labels, len(cached.names))
+        shares[rows] = neighbours.votes(one, cached.labels, len(cached.names))
     pairs = [pair for rows, one in ((train, found[0]), (rest, found[1]),
                                     (rest, inner))
              for pair in duplicates.near(_first(one), rows, points.scaled,
@@ -64,7 +62,7 @@ def examine(cached, given):
     similarity = np.concatenate([one.similarity.mean(1) for one in found])
     findings = {
         "key": cached.manifest["key"], "class_names": cached.names,
-        "arrays": [figures(path, given.dead)
+        "arrays": [array_statistics.statistics(path, given.dead)
                    for path in cached.manifest["arrays"]
                    if path.endswith("_x.npy")],
         **_copies(cached, twins, pairs),
@@ -88,10 +86,10 @@ def _believed(cached, points, shares, train, rest):
     """
     judged = np.concatenate([train, rest])
     labels = cached.labels[judged]
-    votes_for, other = belief.ratio(shares[judged], labels)
-    said = belief.probabilities(points.points, cached.labels, train, rest,
+    votes_for, other = label_errors.ratio(shares[judged], labels)
+    said = label_errors.probabilities(points.points, cached.labels, train, rest,
                                 len(cached.names))
-    return np.sqrt(votes_for * belief.ratio(said[judged], labels)[0]), other
+    return np.sqrt(votes_for * label_errors.ratio(said[judged], labels)[0]), other
 
 
 def confusion(cached, shares, rows):
@@ -102,7 +100,7 @@ def confusion(cached, shares, rows):
 
 def _first(found):
     """Return the nearest of the neighbours, candidates for duplicates."""
-    return Found(*(values[:, :CANDIDATES] for values in found))
+    return neighbours.Neighbours(*(values[:, :CANDIDATES] for values in found))
 
 
 def _copies(cached, twins, pairs):

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from stages.lib.rows import digests_of
+from stages.lib.common import digests
 
 
 def exact(images, vectors, usable):
@@ -18,7 +18,7 @@ def exact(images, vectors, usable):
         vectors: float32 (n, d), C-contiguous.
         usable: bool (n,).
     """
-    features = np.array(digests_of(lambda rows: vectors[rows], len(vectors)))
+    features = np.array(digests.of_all(lambda rows: vectors[rows], len(vectors)))
     features = features.view("V16")[:, 0]
     features[~usable] = images[~usable]
     links = np.concatenate([_links(images), _links(features)])

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from stages.lib.errors import ArtefactError
+from stages.lib.common import errors
 
 COMPONENTS = 256
 ROWS_A_COMPONENT = 16    # with fewer, whitening blows up noise
@@ -32,7 +32,7 @@ class Space(NamedTuple):
     scaled: np.ndarray
 
 
-class Found(NamedTuple):
+class Neighbours(NamedTuple):
     """Neighbours, nearest first: rows and cosine similarity, both (n, k)."""
 
     rows: np.ndarray
@@ -57,7 +57,7 @@ def space(vectors, fitted):
     usable = finite[:, kept].all(1)
     fitted = fitted & usable
     if not kept.any() or fitted.sum() < 2:
-        raise ArtefactError("features/train_x.npy: hardly a row is finite; "
+        raise errors.ArtefactError("features/train_x.npy: hardly a row is finite; "
                             "run `make verify`")
     x = np.where(usable[:, None], vectors[:, kept], 0)
     mean, deviation = x[fitted].mean(0), x[fitted].std(0)
@@ -92,12 +92,12 @@ def nearest(points, among, of, count):
     itself = len(of) == len(among) and (of == among).all()
     count = min(count, len(among) - itself)
     if count < 1 or not len(of):
-        return Found(np.empty((len(of), 0), np.int64),
+        return Neighbours(np.empty((len(of), 0), np.int64),
                      np.empty((len(of), 0), np.float32))
     index = NearestNeighbors(n_neighbors=count, algorithm="brute",
                              n_jobs=-1).fit(points[among])
     distance, rows = index.kneighbors(None if itself else points[of])
-    return Found(among[rows], (1 - distance**2 / 2).astype(np.float32))
+    return Neighbours(among[rows], (1 - distance**2 / 2).astype(np.float32))
 
 
 def votes(found, labels, classes):

@@ -3,7 +3,7 @@
 import argparse
 import importlib.util
 
-from stages.lib.errors import ParameterError
+from stages.lib.common import errors
 from stages.lib.inspection import projection
 
 PLOTS = "results/inspect"
@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Raise a ParameterError instead of printing the usage."""
-        raise ParameterError(f"{message}; see --help")
+        raise errors.ParameterError(f"{message}; see --help")
 
 
 def _number(kind, low, high):
@@ -37,7 +37,7 @@ def read():
     Raises:
         ParameterError: naming the option and what is allowed.
     """
-    parser = Parser(prog="python -m stages.inspect",
+    parser = Parser(prog="python -m commands.inspect_features",
                     description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--json", action="store_true", help="findings as JSON; of pairs "
@@ -79,7 +79,7 @@ def _installed(module, option, demanded):
     """Raise a ParameterError before the work if what `option` needs is not."""
     packages = {"plotly": "plotly", "umap": "umap-learn"}
     if demanded and not importlib.util.find_spec(module):
-        raise ParameterError(f"{option} needs a package: pip install "
+        raise errors.ParameterError(f"{option} needs a package: pip install "
                              f"{packages[module]}")
 
 

@@ -6,10 +6,8 @@ import os
 
 import numpy as np
 
-from stages.lib import files
-from stages.lib.inspection.neighbours import nearest
-from stages.lib.inspection.report import described, place
-from stages.lib.inspection.sprite import encoded, sprite
+from stages.lib.common import files
+from stages.lib.inspection import neighbours, report, sprite
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 SIDE = 32          # pixels of a picture
@@ -29,16 +27,16 @@ def write(path, cached, examined, chosen, flat, predicted):
         predicted: integer (points,), classes, or None without a head.
     """
     from plotly.offline import get_plotlyjs    # an extra, 5 MB of script
-    picture, columns = sprite(cached, chosen, SIDE)
+    picture, columns = sprite.sprite(cached, chosen, SIDE)
     content = {**_points(cached, examined, chosen, flat, predicted),
                **_lists(cached, examined, chosen),
-               "key": described(cached.manifest["key"]),
+               "key": report.described(cached.manifest["key"]),
                "side": SIDE, "columns": columns}
     with open(f"{FOLDER}/page.html", encoding="utf-8") as file:
         text = file.read()
     with open(f"{FOLDER}/page.js", encoding="utf-8") as file:
         script = file.read()
-    image = base64.b64encode(encoded(picture, "WEBP", quality=80)).decode()
+    image = base64.b64encode(sprite.encoded(picture, "WEBP", quality=80)).decode()
     for name, value in [
             ("PLOTLY", get_plotlyjs()), ("SCRIPT", script),
             ("SPRITE", f"data:image/webp;base64,{image}"),
@@ -51,7 +49,7 @@ def _points(cached, examined, chosen, flat, predicted):
     """Return what the page knows of each point, lists of equal length."""
     points = examined.space.points[chosen]
     every = np.arange(len(chosen))
-    found = nearest(points, every, every, NEIGHBOURS)
+    found = neighbours.nearest(points, every, every, NEIGHBOURS)
     voted = examined.shares[chosen].argmax(1)
     # Four digits place a point on any screen.
     return {"x": [float(f"{v:.4g}") for v in flat[:, 0]],
@@ -61,7 +59,7 @@ def _points(cached, examined, chosen, flat, predicted):
             "split": cached.split[chosen].tolist(),
             "voted": voted.tolist(),
             "predicted": None if predicted is None else predicted.tolist(),
-            "where": [place(cached.where(k)) for k in chosen],
+            "where": [report.place(cached.where(k)) for k in chosen],
             "near": found.rows.tolist()}
 
 

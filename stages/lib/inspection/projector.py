@@ -4,10 +4,8 @@ import os
 
 import numpy as np
 
-from stages.lib import files
-from stages.lib.errors import ParameterError
-from stages.lib.inspection.report import place
-from stages.lib.inspection.sprite import encoded, sprite
+from stages.lib.common import errors, files
+from stages.lib.inspection import report, sprite
 
 SIDE = 8192    # pixels: the largest sprite that the projector takes
 CONFIG = """embeddings {{
@@ -41,7 +39,7 @@ def write(folder, cached, examined, chosen):
         ParameterError: too many images for one sprite.
     """
     if len(chosen) > (SIDE // 16)**2:
-        raise ParameterError(f"--points {len(chosen)}: the projector shows "
+        raise errors.ParameterError(f"--points {len(chosen)}: the projector shows "
                              f"at most {(SIDE // 16)**2} pictures")
     side = min(32, SIDE // int(np.ceil(np.sqrt(len(chosen)))))
     vectors = cached.vectors[chosen].astype("<f4")
@@ -51,13 +49,13 @@ def write(folder, cached, examined, chosen):
     table += ["\t".join([
         cached.names[cached.labels[k]],
         cached.names[examined.shares[k].argmax()],
-        files.SPLITS[cached.split[k]], place(cached.where(k))])
+        files.SPLITS[cached.split[k]], report.place(cached.where(k))])
         for k in chosen]
     files.write_text(os.path.join(folder, "metadata.tsv"),
                      "\n".join(table) + "\n")
-    picture, _ = sprite(cached, chosen, side)
+    picture, _ = sprite.sprite(cached, chosen, side)
     with files.replacing(os.path.join(folder, "sprite.png")) as file:
-        file.write(encoded(picture, "PNG"))
+        file.write(sprite.encoded(picture, "PNG"))
     files.write_text(os.path.join(folder, "projector_config.pbtxt"),
                      CONFIG.format(rows=vectors.shape[0],
                                    columns=vectors.shape[1], side=side))

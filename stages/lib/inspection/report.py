@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The doctor's findings as text for people."""
-from stages.lib import files
+from stages.lib.common import files
 
 KEY = ("{application}({options}), {side} px, pooling {pooling}, cut {cut}, "
        "weights {weights:.12}, {dtype} by {engine}")
@@ -60,7 +60,7 @@ def _array(one):
     """Yield the figures of one array."""
     shape = " x ".join(f"{n:,}" for n in [one["rows"], *one["shape"]])
     yield (f"{one['path']}: {shape} {one['dtype']}, "
-           f"{files.amount(one['bytes'])}")
+           f"{files.readable(one['bytes'])}")
     if one["mean"] is not None:
         yield (f"  {one['min']:.4g} to {one['max']:.4g}, mean "
                f"{one['mean']:.4g}, standard deviation {one['std']:.4g}")

@@ -10,10 +10,9 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 
-from stages.lib import arrays, files, manifest
-from stages.lib.errors import ArtefactError
-from stages.lib.inspection.cached import join, pooled
-from stages.lib.rows import TABLE
+from stages.lib.cache import row_store
+from stages.lib.common import arrays, errors, files, manifest
+from stages.lib.inspection import cached_features
 
 
 def load(rev):
@@ -28,14 +27,14 @@ def load(rev):
         made = json.loads(system.read_bytes(manifest.PATH))
         parts = [_split(system, split, made["arrays"], rev)
                  for split in files.SPLITS]
-    return join(parts, made)
+    return cached_features.join(parts, made)
 
 
 def _split(system, split, promised, rev):
     """Return vectors, labels, images and files of one split."""
     found = []
     for path, read in [
-            (f"features/{split}_x.npy", pooled),
+            (f"features/{split}_x.npy", cached_features.pooled),
             (f"features/{split}_rows.npy", np.array),
             (f"data/prepared/{split}_y.npy", np.array)]:
         with tempfile.NamedTemporaryFile(suffix=".npy") as copy:
@@ -47,12 +46,12 @@ def _split(system, split, promised, rev):
             copy.flush()
             if path in promised and (digest.hexdigest()
                                      != promised[path]["sha256"]):
-                raise ArtefactError(f"{path} of {rev}: not the bytes that "
+                raise errors.ArtefactError(f"{path} of {rev}: not the bytes that "
                                     f"its {manifest.PATH} vouches for")
             found.append(read(arrays.open_array(copy.name)))
     vectors, table, labels = found
-    if table.dtype != TABLE or not len(vectors) == len(table) == len(labels):
-        raise ArtefactError(f"features of {split} of {rev}: vectors, table "
+    if table.dtype != row_store.TABLE or not len(vectors) == len(table) == len(labels):
+        raise errors.ArtefactError(f"features of {split} of {rev}: vectors, table "
                             "and labels do not belong together")
     return vectors, labels, table["image"], None
 
@@ -64,6 +63,6 @@ def _explained(rev):
         yield
     except (DvcException, SCMError, OSError, ValueError, KeyError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error)
-        raise ArtefactError(
+        raise errors.ArtefactError(
             f"--rev {rev}: its features cannot be read ({why}); name a "
             "commit, branch or experiment, and try `dvc fetch`") from error

@@ -6,8 +6,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from stages.lib import arrays, files
-from stages.lib.errors import ArtefactError
+from stages.lib.common import arrays, errors, files
 
 
 def sprite(cached, chosen, side):
@@ -57,6 +56,6 @@ def _pictures(split, count):
         path = f"data/resized/{split}_x.npy"
         found = arrays.open_array(path, ndim=4)
     if len(found) != count:
-        raise ArtefactError(f"{path} has {len(found)} rows, features/{split}"
+        raise errors.ArtefactError(f"{path} has {len(found)} rows, features/{split}"
                             f"_x.npy {count}; run `dvc repro`")
     return found

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Look into the cached features: a doctor, a page, a difference.
+
+Usage: python -m stages.inspect [options], see --help; never part of
+`dvc repro`.
+
+In:  features/, data/prepared/, and for pictures data/resized/
+     models/head.h5           its predictions, for the page
+Out: results/inspect/*/*.csv  plots for `dvc plots show`
+     and what the options name
+
+Ends with status 1 if something is found that --fail-on names.
+"""
+import json
+import os
+
+import numpy as np
+
+from stages.lib.common import errors, files, manifest, stage
+from stages.lib.inspection import (
+    cached_features, difference, doctor, options, page, projection, projector, report, revision)
+
+
+def predictions(features, chosen):
+    """Return what the head says of the chosen images, integer (points,).
+
+    None if there is no head of these features yet.
+    """
+    if not os.path.exists(files.HEAD):
+        return None
+    # TensorFlow takes 4 s to start: only a page needs it.
+    from stages.lib.common import keras_runtime
+    from stages.lib.training import head
+    x = [manifest.features(split) for split in files.SPLITS]
+    model = keras_runtime.load_model(files.HEAD)
+    if model.input_shape[1:] != x[0].shape[1:]:    # not trained again yet
+        return None
+    parts = []
+    for split, of_split in enumerate(x):
+        rows = features.row[chosen[features.split[chosen] == split]]
+        parts += [head.probabilities(model, of_split[
+            rows[k:k + head.BATCH]]).argmax(1)    # maps are large
+            for k in range(0, len(rows), head.BATCH)]
+    return np.concatenate(parts)
+
+
+def draw(features, examined, given):
+    """Write page, plots and projector files, as far as they are demanded."""
+    chosen = projection.sample(
+        np.flatnonzero(examined.space.usable), given.points,
+        page.wanted(features, examined), given.seed)
+    if given.projector:
+        projector.write(given.projector, features, examined, chosen)
+    if not given.html and not given.plots:
+        return
+    flat = projection.project(examined.space.scaled[chosen],
+                              given.projection, given.seed)
+    if given.html:
+        page.write(given.html, features, examined, chosen, flat,
+                   predictions(features, chosen))
+    if given.plots:
+        names = features.names
+        files.write_csv(
+            f"{options.PLOTS}/projection/points.csv", ["x", "y", "class"], (
+                [f"{x:.4g}", f"{y:.4g}", names[label]] for (x, y), label
+                in zip(flat, features.labels[chosen])))
+        rows = np.flatnonzero(features.of("test") & examined.space.usable)
+        files.write_csv(
+            f"{options.PLOTS}/neighbours/votes.csv", ["actual", "predicted"], (
+                [names[features.labels[k]], names[examined.shares[k].argmax()]]
+                for k in rows))
+
+
+def demand(findings, unwanted):
+    """Raise a FindingError if there is any finding of a kind in `unwanted`."""
+    counts = {
+        "nan": sum(one["rows_not_finite"] for one in findings["arrays"]),
+        "dead": sum(len(one["dead"]) for one in findings["arrays"])}
+    found = [f"{name} {counts.get(name, len(findings.get(name, ()))):,}"
+             for name in unwanted
+             if counts.get(name, len(findings.get(name, ())))]
+    if found:
+        raise errors.FindingError(f"found what --fail-on names: {', '.join(found)}")
+
+
+def main():
+    """Examine the cache, say and write what was asked for."""
+    given = options.read()
+    old = revision.load(given.rev) if given.rev else None
+    features = cached_features.load()
+    examined = doctor.examine(features, given)
+    findings = examined.findings
+    if old:
+        findings["difference"] = difference.difference(
+            old, features, given.neighbours)
+    draw(features, examined, given)
+    if given.json:
+        print(json.dumps(findings, indent=2))
+    else:
+        print("\n".join(report.lines(findings, given.top)))
+        if old:
+            print("\n".join(["", *difference.lines(
+                findings["difference"], given.rev, given.top)]))
+    demand(examined.findings, given.fail_on)
+
+
+if __name__ == "__main__":
+    stage.run(main)

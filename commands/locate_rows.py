@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Find the image of a row, and the rows of an image."""
+import argparse
+import os
+import re
+
+from stages.lib.common import errors, files, stage
+
+ABOUT = """Print row, image and class of what is named, and the SHA-256 of a
+file, separated by tabs."""
+WHAT = """a row (train:17), or an image: a path in the source's folder
+(train/hat/a.jpg, or its end, a.jpg), or a row of its arrays (x_train[5])"""
+
+
+def find(what, rows):
+    """Return the rows that `what` names, as (split, number).
+
+    Args:
+        what: one argument of the command line.
+        rows: split -> what data/prepared/{split}.json holds.
+
+    Raises:
+        SourceError: no row matches.
+    """
+    row = re.fullmatch(rf"({'|'.join(rows)}):(\d+)", what)
+    if row:
+        split, number = row[1], int(row[2])
+        if number >= len(rows[split]):
+            raise errors.SourceError(f"{what}: {split} has the rows 0 to "
+                              f"{len(rows[split]) - 1}")
+        return [(split, number)]
+    end = os.sep + os.path.normpath(what)
+    found = [(split, k) for split, images in rows.items()
+             for k, image in enumerate(images)
+             if (os.sep + image["image"]).endswith(end)]
+    if not found:
+        raise errors.SourceError(f"{what}: no row matches; a row is written like "
+                          "train:17, an image like in data/prepared/*.json")
+    return found
+
+
+def main():
+    """Print row, image and class of each match."""
+    parser = argparse.ArgumentParser(prog="python -m commands.locate_rows",
+                                     description=ABOUT)
+    parser.add_argument("what", metavar="WHAT", nargs="+", help=WHAT)
+    given = parser.parse_args()
+    rows = {split: files.read_json(f"data/prepared/{split}.json")
+            for split in files.SPLITS}
+    for what in given.what:
+        for split, number in find(what, rows):
+            row = rows[split][number]
+            print(f"{split}:{number}", row["image"], row["class"],
+                  row.get("sha256", ""), sep="\t")
+
+
+if __name__ == "__main__":
+    stage.run(main)

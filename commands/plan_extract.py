@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+"""Print what extract would compute, why, and its disk, memory and time."""
+import argparse
+
+from stages import extract
+from stages.lib.common import stage
+from stages.lib.params import params
+from stages.lib.sources import rejected_files
+
+
+def main():
+    """Print the plan; compute nothing."""
+    argparse.ArgumentParser(prog="python -m commands.plan_extract",
+                            description=__doc__).parse_args()
+    extract.look_up(params.read())
+    summary = rejected_files.summary()
+    if summary:
+        print(f"extract: {summary}")
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""The cache of features: which rows are known, and which are to be computed.
+
+A row is known by the pixels that the backbone sees and by the key of what
+computed it.  Rows are looked for where the last run was writing, so that a
+killed run goes on, and in the version that DVC's cache holds, so that added,
+removed, renamed or reordered images cost only what is new.  Why so:
+docs/cache.md.
+"""
+import glob
+import os
+import stat
+
+import numpy as np
+
+from stages.lib.cache import previous_version, row_store
+from stages.lib.common import digests, errors, manifest
+
+SCRATCH = "features/scratch"
+PRIOR = "prior"    # beside the rows: those of another order, to be copied
+
+
+class Cache:
+    """The rows that are wanted, and where those that are known are.
+
+    Attributes:
+        key, shape, dtype: of a row.
+        images: array -> the digest of each row's pixels.
+        read: array -> function from row numbers to pixels.
+        folder: the scratch of this key.
+        sources: digest of pixels -> array and row that hold its features.
+        good: path of an array in the scratch -> which of its rows are good.
+        new: array -> the rows to compute, each image once.
+        before: the key of the last run, or None.
+    """
+
+    def __init__(self, key, images, shape, dtype):
+        """Look at everything, change nothing.
+
+        Args:
+            key: `backbone.key`: what the bytes of a row depend on, but the
+                image.
+            images: name of the array -> a function from row numbers to
+                pixels, uint8, C-contiguous; and the number of rows.
+            shape: of a row, `dtype`: of a feature.
+        """
+        self.key, self.shape, self.dtype = key, tuple(shape), np.dtype(dtype)
+        self.images = {name: digests.of_all(*of) for name, of in images.items()}
+        self.read = {name: read for name, (read, _) in images.items()}
+        self.folder = f"{SCRATCH}/{manifest.digest(key)[:16]}"
+        self.before, self.sources, self.good = None, {}, {}
+        self._looked_at = set()
+        if os.path.exists(f"{self.folder}/key.json"):
+            self._look(key, self._scratch())
+        self.new = self._unknown()
+        if self.before is None or any(map(len, self.new.values())):
+            self._look(*previous_version.load(previous_version.outs()))
+            self.new = self._unknown()
+
+    @property
+    def unfinished(self):
+        """Return how many rows lie in the scratch of an interrupted run."""
+        return sum(int(good.sum()) for good in self.good.values()
+                   if not good.all())
+
+    def bytes_to_write(self):
+        """Return the bytes of all arrays that are not there yet."""
+        row = int(np.prod(self.shape)) * self.dtype.itemsize
+        return sum(len(images) * row for name, images in self.images.items()
+                   if not self.fits(name))
+
+    def fits(self, name):
+        """Tell whether the scratch has the array `name`, to be gone on with.
+
+        With these images in order; and complete, or not shared with DVC's
+        cache, nor was: what is shared is never written.
+        """
+        x_path, table_path = row_store.paths(self.folder, name)
+        if x_path not in self.good:
+            return False
+        if not np.array_equal(np.load(table_path)["image"],
+                              self.images[name]):
+            return False
+        return self.good[x_path].all() or all(
+            found.st_nlink == 1 and found.st_mode & stat.S_IWUSR
+            for found in map(os.stat, (x_path, table_path)))
+
+    def _unknown(self):
+        """Return array -> the rows whose images are in no source yet."""
+        known, new = set(self.sources), {}
+        for name, images in self.images.items():
+            row = {image.tobytes(): k for k, image
+                   in reversed(list(enumerate(images)))}
+            new[name] = np.sort([k for image, k in row.items()
+                                 if image not in known]).astype(int)
+            known |= set(row)
+        return new
+
+    def _scratch(self):
+        """Return the arrays of the scratch, those that stepped aside last."""
+        found = []
+        tables = glob.glob(f"{self.folder}/**/*_rows.npy", recursive=True)
+        for table in sorted(tables, key=lambda path: (PRIOR in path, path)):
+            try:
+                found.append(row_store.StoredRows(table.replace("_rows.npy", "_x.npy"), table))
+            except errors.ArtefactError as error:
+                print(f"extract: not taken over: {error}")
+        return found
+
+    def _look(self, key, arrays):
+        """Note which rows of `arrays`, computed under `key`, are good."""
+        self.before = self.before or key
+        if key != self.key:
+            return
+        for array in arrays:
+            if (array.inode in self._looked_at or array.x.dtype != self.dtype
+                    or array.x.shape[1:] != self.shape):
+                continue
+            self._looked_at.add(array.inode)
+            good, damaged = array.check()
+            if damaged.any():
+                some = ", ".join(map(str, np.flatnonzero(damaged)[:5]))
+                print(f"extract: {array.path}: {damaged.sum()} damaged rows "
+                      f"({some}{', …' if damaged.sum() > 5 else ''}) are not "
+                      "taken over")
+            self.good[array.path] = good
+            for row in np.flatnonzero(good):
+                self.sources.setdefault(array.table["image"][row].tobytes(),
+                                        (array, row))

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""The plan of extract: why, how much disk and memory, how long; or a refusal.
+"""
+import glob
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+from dvc.repo import Repo
+
+from stages.lib.cache import lookup
+from stages.lib.common import errors, files
+
+SMALLER = ("lower resize.side or the number of extract.views, take a later "
+           "backbone.cut, set extract.dtype to float16, or make room")
+
+
+def why(cache):
+    """Return in words why rows are computed."""
+    new = sum(map(len, cache.new.values()))
+    if not new:
+        return "no new images"
+    if cache.before is None:
+        return "first run"
+    changed = [name for name in cache.key
+               if cache.key[name] != cache.before.get(name)]
+    implied = {"layers", "weights"} if "cut" in changed else {"layers"}
+    named = [name for name in changed if name not in implied] or changed
+    if named:
+        return f"{' and '.join(named)} changed"
+    if cache.unfinished:
+        return f"interrupted run, {cache.unfinished:,} rows of it are kept"
+    views = [name.split("/")[1] for name, rows in cache.new.items()
+             if "/" in name and len(rows)]
+    images = sum(len(rows) for name, rows in cache.new.items()
+                 if "/" not in name)
+    return ", ".join([f"{images:,} new images"] * bool(images)
+                     + [f"view {view}" for view in views])
+
+
+def plan(cache, engine, read):
+    """Print what is going to happen.
+
+    Args:
+        cache: `cache.Cache`.
+        engine: `engine.Engine`.
+        read: from row numbers to pixels, for a short measured probe.
+
+    Raises:
+        PlanError: it does not fit; nothing was written.
+    """
+    total = sum(map(len, cache.images.values()))
+    new = sum(map(len, cache.new.values()))
+    print(f"extract: computes {new:,} of {total:,} rows: {why(cache)}")
+    _disk(cache)
+    _memory(cache)
+    if new > engine.workers * engine.chunk:
+        rate = _probe(engine, read, min(engine.chunk,
+                                        len(cache.images["train"])))
+        minutes, seconds = divmod(round(new / rate), 60)
+        print(f"extract: about {minutes} min {seconds} s at {rate:,.0f} "
+              "images/s", flush=True)
+
+
+def _disk(cache):
+    """Print what will be written and where, refuse what does not fit."""
+    need, repo = cache.bytes_to_write(), Repo()
+    dvc, first = repo.cache.local.path, repo.config["cache"].get("type", [""])
+    while not os.path.exists(dvc):
+        dvc = os.path.dirname(dvc)
+    needs = {"features": need}
+    if os.stat(dvc).st_dev != os.stat("features").st_dev:
+        needs["the cache of DVC"] = need    # on a disk of its own
+    elif first[0] not in ("hardlink", "symlink"):
+        needs = {"features and their copy in the cache of DVC": 2 * need}
+    for place, need in needs.items():
+        free = (shutil.disk_usage(dvc).free if place == "the cache of DVC"
+                else shutil.disk_usage("features").free + _freed(cache))
+        print(f"extract: {place}: writes {files.readable(need)} "
+              f"({cache.dtype}, {cache.shape} an image), "
+              f"{files.readable(free)} are free", flush=True)
+        files.check_disk_space(place, need, free, SMALLER)
+
+
+def _freed(cache):
+    """Return the bytes of the scratch of other keys, which goes first."""
+    found = [os.stat(path) for path in glob.glob(f"{lookup.SCRATCH}/*/**/*.npy",
+                                                 recursive=True)
+             if not path.startswith(cache.folder)]
+    return sum(512 * one.st_blocks for one in found if one.st_nlink == 1)
+
+
+def _memory(cache):
+    """Print the memory that training will take, refuse what does not fit."""
+    if len(cache.shape) > 1:    # maps stay on disk
+        return
+    rows = sum(len(images) for name, images in cache.images.items()
+               if name != "test")
+    need, free = rows * cache.shape[0] * 4, psutil.virtual_memory().available
+    print(f"extract: training will hold {files.readable(need)} in memory, "
+          f"{files.readable(free)} are free")
+    if need > free:
+        raise errors.PlanError(
+            f"training needs {files.readable(need)} of memory, "
+            f"{files.readable(free)} are free: name fewer extract.views")
+
+
+def _probe(engine, read, count):
+    """Return images per second, measured on `count` for each worker."""
+    images, workers = read(range(count)), range(engine.workers)
+    with ThreadPoolExecutor(engine.workers) as pool:
+        list(pool.map(lambda _: engine.compute(images[:1]), workers))
+        begin = time.perf_counter()
+        list(pool.map(lambda _: engine.compute(images), workers))
+    return engine.workers * len(images) / (time.perf_counter() - begin)

@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""The features of the last version, in DVC's own cache."""
+import os
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from stages.lib.cache import row_store
+from stages.lib.common import errors, manifest
+
+
+def outs():
+    """Return path in the project -> path in DVC's cache, md5 of its content.
+
+    Of what `extract` wrote last, by dvc.lock.  While the stage runs, its
+    outs are gone from the project, but not from DVC's cache.  Empty where
+    there is no dvc.lock, or it cannot be read.
+    """
+    found = {}
+    try:
+        stages = Repo().stage.load_one("dvc.yaml", "extract")
+        for out in stages.outs:
+            digest = out.hash_info
+            if not digest:
+                continue
+            if not digest.isdir:
+                found[str(out)] = (out.cache.oid_to_path(digest.value),
+                                   digest.value)
+                continue
+            found[str(out)] = (out.cache.oid_to_path(digest.value),
+                               digest.value.replace(".dir", ""))
+            for key, _, inner in out.get_obj() or ():
+                found["/".join([str(out), *key])] = (
+                    out.cache.oid_to_path(inner.value), inner.value)
+    except (DvcException, OSError, AttributeError, TypeError) as error:
+        print(f"extract: the last version cannot be found in DVC's cache "
+              f"({error}); all rows are computed")
+    return found
+
+
+def load(found):
+    """Return the key and the `Rows` of the last version.
+
+    Args:
+        found: what `outs` returned.
+
+    Returns:
+        (None, []) where DVC's cache does not hold it any more.
+    """
+    path = found.get(manifest.PATH, ("", ""))[0]
+    if not os.path.exists(path):
+        return None, []
+    try:
+        key = manifest.read(path=path)["key"]
+    except errors.ArtefactError as error:
+        print(f"extract: not taken over: {error}")
+        return None, []
+    arrays = []
+    for name in sorted(found):
+        if not name.endswith("_rows.npy"):
+            continue
+        array = name.replace("_rows.npy", "_x.npy")
+        try:
+            arrays.append(row_store.StoredRows(found[array][0], found[name][0]))
+            arrays[-1].path = f"{array} in DVC's cache"
+        except (errors.ArtefactError, KeyError) as error:
+            print(f"extract: not taken over: {error}")
+    return key, arrays

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Arrays that stages exchange as `.npy`: written by rows, read memory-mapped.
+"""
+import contextlib
+import os
+
+import numpy as np
+
+from stages.lib.common import files
+
+
+@contextlib.contextmanager
+def array_writer(path, dtype, shape):
+    """Yield an `ArrayWriter` of an `.npy` file with this `dtype` and `shape`.
+
+    Raises:
+        StorageError: as `files.replacing`.
+        ValueError: the number of appended rows is not `shape[0]`.
+    """
+    with files.replacing(path) as file:
+        writer = ArrayWriter(file, np.dtype(dtype), shape)
+        yield writer
+        if writer.rows != shape[0]:
+            raise ValueError(f"{path}: {writer.rows} rows appended, "
+                             f"{shape[0]} announced")
+
+
+class ArrayWriter:
+    """Appends rows to an `.npy` file."""
+
+    def __init__(self, file, dtype, shape):
+        """Write the header of an array of `dtype` and `shape` to `file`."""
+        self.rows = 0
+        self._file, self._dtype, self._row = file, dtype, shape[1:]
+        np.lib.format.write_array_header_1_0(file, {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": False, "shape": tuple(shape)})
+
+    def append(self, rows):
+        """Append `rows`, an array of shape (k, *row)."""
+        rows = np.ascontiguousarray(rows, dtype=self._dtype)
+        if rows.shape[1:] != self._row:
+            raise ValueError(f"rows of shape {rows.shape[1:]} in an array "
+                             f"of rows of shape {self._row}")
+        self.rows += len(rows)
+        self._file.write(rows.data)
+
+
+def write_array(path, array):
+    """Write `array` as `.npy`."""
+    with array_writer(path, array.dtype, array.shape) as out:
+        out.append(array)
+
+
+def open_array(path, ndim=None):
+    """Return the array in an `.npy` file of this pipeline, memory-mapped.
+
+    Raises:
+        ArtefactError: missing, damaged, not of `ndim` dimensions, or the
+            file's length differs from what its header says.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        length = os.path.getsize(path)
+    except (OSError, EOFError, ValueError) as error:
+        raise files.unusable(path, error) from error
+    if length != array.offset + array.nbytes:
+        raise files.unusable(path, f"{length} bytes instead of "
+                             f"{array.offset + array.nbytes}")
+    if ndim and array.ndim != ndim:
+        raise files.unusable(path, f"shape {array.shape}, not {ndim} "
+                             "dimensions")
+    return array

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""The cached features, and the manifest that says how they were computed."""
+import hashlib
+import json
+
+from stages.lib.common import arrays, errors, files
+
+PATH = "features/manifest.json"
+REPAIR = "run `make repair`, then `dvc repro`"
+
+
+def write(key, class_names, described):
+    """Write the manifest.
+
+    Args:
+        key: the cache key, a dictionary, see `stages/extract.py`.
+        class_names: in the order of the labels.
+        described: path -> {"rows": their number, "sha256": of the file}.
+    """
+    content = {"key": key, "class_names": class_names, "arrays": described}
+    files.write_json(PATH, {**content, "seal": _seal(content)})
+
+
+def read(key=None, path=PATH):
+    """Return the manifest as a dictionary, without its seal.
+
+    Args:
+        key: values that the cache key must contain; others are not checked.
+        path: of the manifest.
+
+    Raises:
+        ArtefactError: missing, damaged, or the cache key differs from `key`.
+    """
+    found = files.read_json(path)
+    if not isinstance(found, dict) or found.pop("seal", 0) != _seal(found):
+        raise errors.ArtefactError(
+            f"{path}: not as extract wrote it; {REPAIR}")
+    for name, value in (key or {}).items():
+        if found["key"].get(name) != value:
+            raise errors.ArtefactError(
+                f"features: computed with {name} {found['key'].get(name)}, "
+                f"expected is {value}; {REPAIR}")
+    return found
+
+
+def features(name):
+    """Return the features `name`, float (n, …), memory-mapped.
+
+    Args:
+        name: a split, or "views/" and a view of train.
+
+    Raises:
+        ArtefactError: missing, damaged, or changed since `extract` wrote it.
+    """
+    path = f"features/{name}_x.npy"
+    array = arrays.open_array(path)
+    described = read()["arrays"].get(path)
+    if not described or files.digest(path, "sha256") != described["sha256"]:
+        raise errors.ArtefactError(
+            f"{path}: its SHA-256 differs from that in {PATH}; {REPAIR}")
+    return array
+
+
+def labelled(split):
+    """Return the features of `split` and their labels, integer (n,).
+
+    Raises:
+        ArtefactError: as `features`, or the number of labels differs, or a
+            label is no class.
+    """
+    x = features(split)
+    path = f"data/prepared/{split}_y.npy"
+    y = arrays.open_array(path, ndim=1)
+    if len(x) != len(y):
+        raise errors.ArtefactError(
+            f"features/{split}_x.npy has {len(x)} rows, {path} {len(y)}; run "
+            "`dvc repro`")
+    if len(y) and y.max() >= len(read()["class_names"]):
+        raise errors.ArtefactError(
+            f"{path}: row {y.argmax()}: label {y.max()} is not a class; run "
+            "`make verify`")
+    return x, y
+
+
+def digest(key):
+    """Return the SHA-256 of a cache key, in hexadecimal."""
+    text = json.dumps(key, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _seal(content):
+    """Return the SHA-256 of a manifest's content, in hexadecimal."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Run a stage or command: one writer at a time, errors in one line."""
+import fcntl
+import os
+import sys
+
+from stages.lib.common import errors
+
+LOCKS = "logs/locks"
+
+
+def run(main):
+    """Call `main`, then exit with status 0, or 1 and one line on stderr.
+
+    A stage whose DVC was killed may still be writing.  The lock makes the
+    next run of the same stage wait until it has ended.  Unexpected errors
+    keep their traceback.
+    """
+    name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    try:
+        with _lock(name):
+            main()
+    except (errors.PipelineError, OSError) as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{name}: interrupted; no incomplete file remains")
+
+
+def _lock(name):
+    """Return the open file that holds the lock of the stage `name`."""
+    os.makedirs(LOCKS, exist_ok=True)
+    lock = open(f"{LOCKS}/{name}", "a", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{name}: waiting for another {name} to end", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock

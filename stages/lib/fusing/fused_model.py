@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""The fused model: raw pixels -> rescale -> scaling -> backbone -> head."""
+from stages.lib.backbone import backbone
+from stages.lib.common.keras_runtime import keras
+from stages.lib.images import rescaling
+from stages.lib.training import head
+
+
+def build(base, application, trained, shape, resize):
+    """Return the fused model, a flat keras.Model.
+
+    Args:
+        base: what `backbone.build` returned for `application`; its tail gets
+            the trained weights.
+        application: name.
+        trained: the head, or the tail and the head.
+        shape: of a raw image, (h, w, 3), or (None, None, 3).
+        resize: `params.Resize`.
+
+    Returns:
+        keras.Model, float32 (n, *shape), 0..255 -> (n, classes).
+    """
+    names = {layer.name for layer in base.layers[1:]}
+    pixels = keras.Input(shape, name="pixels")
+    for layer in trained.layers[1:]:
+        if layer.name in names:
+            base.get_layer(layer.name).set_weights(layer.get_weights())
+    rescaled = rescaling.rescale_layer(**resize.model_dump())(pixels)
+    tensor = backbone.features(base, application, rescaled)
+    for layer in trained.layers[1:]:
+        if layer.name.startswith(head.NAME):
+            tensor = layer(tensor)
+    return keras.Model(pixels, tensor, name="fused")

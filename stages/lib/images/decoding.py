@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Image files become pixels; one that cannot says why, in a few words."""
+import io
+import os
+import struct
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from stages.lib.common import errors
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+LONGEST = 16_384    # pixels a side: `pad` makes a square of it
+PIXELS = 89_478_485    # at most: 256 MB of RGB, as Pillow warns of
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8")
+SIZES = {b"\x89PNG": (16, ">II"), b"BM": (18, "<ii")}    # width, height
+
+Image.MAX_IMAGE_PIXELS = None    # `decode` itself refuses, without a warning
+warnings.filterwarnings("ignore", module="PIL")    # of odd metadata
+
+
+def read(root, path):
+    """Return the bytes of the file `path`, which must lie in `root`.
+
+    Raises:
+        PictureError: it leads out of `root`, or cannot be read.
+    """
+    root = os.path.realpath(root)
+    real = os.path.realpath(os.path.join(root, path))
+    if os.path.commonpath([root, real]) != root:
+        raise errors.PictureError("leads out of the folder")
+    if not os.path.exists(real):
+        raise errors.PictureError("no such file, or a link to nothing")
+    if not os.path.isfile(real):    # a pipe would be waited for
+        raise errors.PictureError("not a regular file")
+    try:
+        with open(real, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise errors.PictureError(f"unreadable: {error.strerror}") from error
+
+
+def decode(data):
+    """Return the picture in `data`, the bytes of a file, as RGB pixels.
+
+    Turned upright as EXIF says; of a GIF, and of all that moves, the first
+    frame; what is transparent stands on white; 16 bits keep the upper 8;
+    CMYK is converted without colour profiles.
+
+    Returns:
+        uint8 (h, w, 3), 0..255.
+
+    Raises:
+        PictureError: empty, not an image, truncated, zero-sized, damaged, or
+            a decompression bomb.
+    """
+    if not data:
+        raise errors.PictureError("empty file")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > PIXELS:
+                raise errors.PictureError(
+                    f"decompression bomb: {image.width} x {image.height} "
+                    f"pixels, {PIXELS:,} are allowed")
+            if max(image.size) > LONGEST:
+                raise errors.PictureError(
+                    f"too long: {image.width} x {image.height} pixels, "
+                    f"{LONGEST:,} a side are allowed")
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
+    except errors.PictureError:
+        raise
+    except Exception as error:    # a damaged file raises anything
+        raise errors.PictureError(_why(data, error)) from error
+
+
+def _rgb(image):
+    """Return the pixels of an upright Pillow image."""
+    if image.mode.startswith("I"):    # 16 bits of grey, in one of 5 modes
+        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255)
+        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _why(data, error):
+    """Return why Pillow raised `error` at the bytes `data`."""
+    for beginning, (offset, layout) in SIZES.items():
+        if data.startswith(beginning) and len(data) >= offset + 8:
+            if 0 in struct.unpack_from(layout, data, offset):
+                return "zero-sized"
+    if "truncated" in str(error).lower() or _cut_webp(data):
+        return "truncated"
+    if not isinstance(error, UnidentifiedImageError):
+        return f"damaged: {error}"
+    if data.startswith(BEGINNINGS):
+        return "truncated or damaged header"
+    return f"not an image ({', '.join(FORMATS)})"
+
+
+def _cut_webp(data):
+    """Tell whether `data` is WebP, but shorter than its header says."""
+    return (data.startswith(b"RIFF") and len(data) >= 8
+            and len(data) < 8 + struct.unpack_from("<I", data, 4)[0])

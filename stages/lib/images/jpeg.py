@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""JPEG files decoded by TensorFlow, where it gives the pixels of Pillow.
+
+It is much faster: Python's lock is not needed between two images.
+"""
+import numpy as np
+
+from stages.lib.common.keras_runtime import tf
+
+
+def decode(data):
+    """Return the pixels of a JPEG, uint8 (h, w, 3); works in a graph, too.
+
+    Args:
+        data: the bytes of the file, a string tensor.
+    """
+    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def gives(pixels, data):
+    """Return whether `decode(data)` gives exactly these `pixels`.
+
+    It does for upright colour JPEGs, if the JPEG libraries of TensorFlow and
+    Pillow agree.
+
+    Args:
+        pixels: uint8 (h, w, 3), as `decoding.decode` returns them.
+        data: the bytes of the file, of any format.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    try:
+        return np.array_equal(decode(data), pixels)
+    except tf.errors.OpError:
+        return False

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""The prepared images of a split: in an array, or in files that it lists."""
+import hashlib
+import os
+
+import numpy as np
+
+from stages.lib.common import arrays, errors, files
+
+
+class Images:
+    """The images of a split, row by row.
+
+    Attributes:
+        array: uint8 (n, h, w, 3), memory-mapped; (n, 0, 0, 3) if the images
+            are files.
+        of_files: whether they are.
+        shape: of an image, (h, w, 3); (None, None, 3) if they differ.
+    """
+
+    def __init__(self, split, source):
+        """Open the `split`.
+
+        Args:
+            split: its name.
+            source: data.source; for files, the folder that holds them.
+
+        Raises:
+            ArtefactError: array or list is missing or damaged.
+        """
+        self.array = arrays.open_array(f"data/prepared/{split}_x.npy", ndim=4)
+        self.of_files = self.array.shape[1] == 0
+        self.shape = (None, None, 3) if self.of_files else self.array.shape[1:]
+        self._source, self._rows = source, None
+        if self.of_files:
+            path = f"data/prepared/{split}.json"
+            self._rows = files.read_json(path)
+            if len(self._rows) != len(self):
+                raise files.unusable(path, f"{len(self._rows)} rows, not "
+                                    f"{len(self)}")
+
+    def __len__(self):
+        """Return the number of images."""
+        return len(self.array)
+
+    def __getitem__(self, row):
+        """Return one image, uint8 (h, w, 3).
+
+        Raises:
+            SourceError: as `read`.
+        """
+        if self.of_files:
+            from stages.lib.images import decoding    # not for arrays
+            return decoding.decode(self.read(row))
+        return np.array(self.array[row])
+
+    def jpeg(self, row):
+        """Return whether `jpeg.decode` gives the pixels of a row's file."""
+        return self._rows[row]["jpeg"]
+
+    def read(self, row):
+        """Return the bytes of a row's file.
+
+        Raises:
+            SourceError: it is not the one that `prepare` saw.
+        """
+        path = os.path.join(self._source, self._rows[row]["image"])
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise errors.SourceError(f"{path}: cannot be read ({error.strerror}); "
+                              "fix it, then run `dvc repro`") from error
+        if hashlib.sha256(data).hexdigest() != self._rows[row]["sha256"]:
+            raise errors.SourceError(f"{path}: changed since prepare saw it; run "
+                              "`dvc repro`")
+        return data

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""All that is cached, as vectors: one row an image, split after split."""
+from typing import Dict, List, NamedTuple, Optional
+
+import numpy as np
+
+from stages.lib.cache import row_store
+from stages.lib.common import arrays, errors, files, manifest
+
+BLOCK = 1 << 26    # bytes that are read at a time
+
+
+class CachedFeatures(NamedTuple):
+    """The images of all splits; row k of each array is the same image.
+
+    vectors: float32 (n, d), maps pooled; not finite where the cache is not.
+    labels, split, row: integer (n,); `split` counts in `files.SPLITS`.
+    images: digests of the pixels, bytes of `rows.DIGEST` as void (n,).
+    files: of each split, the paths of its images; None: they had no files.
+    """
+
+    vectors: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    row: np.ndarray
+    images: np.ndarray
+    files: Dict[str, Optional[List[str]]]
+    manifest: dict
+
+    @property
+    def names(self):
+        """Return the class names, in the order of the labels."""
+        return self.manifest["class_names"]
+
+    def where(self, k):
+        """Return split, row and, if it is known, file of the image `k`."""
+        split = files.SPLITS[self.split[k]]
+        found = {"split": split, "row": int(self.row[k])}
+        if self.files[split]:
+            found["file"] = self.files[split][self.row[k]]
+        return found
+
+    def of(self, split):
+        """Return which images belong to `split`, bool (n,)."""
+        return self.split == files.SPLITS.index(split)
+
+
+def load():
+    """Return what lies in features/, or raise an ArtefactError.
+
+    What is missing, damaged or does not belong together is named.
+    """
+    parts = []
+    for split in files.SPLITS:
+        x, y = manifest.labelled(split)
+        parts.append((pooled(x), y, _images(split, len(x)),
+                      _files(split, len(x))))
+    return join(parts, manifest.read())
+
+
+def join(parts, made):
+    """Return a `Cached` of one (vectors, labels, images, files) a split.
+
+    Args:
+        parts: in the order of `files.SPLITS`.
+        made: the manifest.
+    """
+    lengths = [len(part[1]) for part in parts]
+    vectors, labels, images = (np.concatenate([part[k] for part in parts])
+                               for k in range(3))
+    return CachedFeatures(vectors, labels.astype(np.int64),
+                  np.repeat(np.arange(len(parts)), lengths),
+                  np.concatenate([np.arange(n) for n in lengths]),
+                  np.ascontiguousarray(images).view("V16")[:, 0],
+                  {split: part[3] for split, part in zip(files.SPLITS, parts)},
+                  made)
+
+
+def pooled(x):
+    """Return the rows of `x`, float (n, …, d), as vectors, float32 (n, d).
+
+    A map becomes the mean over its positions.
+    """
+    vectors = np.empty((len(x), x.shape[-1]), np.float32)
+    for rows in blocks(x):
+        part = x[rows].astype(np.float32)
+        with np.errstate(invalid="ignore"):    # infinity minus infinity
+            vectors[rows] = part.reshape(len(part), -1, x.shape[-1]).mean(1)
+    return vectors
+
+
+def blocks(x):
+    """Yield slices of the rows of `x`, about `BLOCK` bytes each."""
+    step = max(1, BLOCK // max(1, x[:1].nbytes))
+    for k in range(0, len(x), step):
+        yield slice(k, k + step)
+
+
+def _images(split, count):
+    """Return the digests of the images of `split`, uint8 (count, 16)."""
+    path = row_store.paths("features", split)[1]
+    table = arrays.open_array(path, ndim=1)
+    if table.dtype != row_store.TABLE or len(table) != count:
+        raise files.unusable(path, "not the table of this array")
+    return table["image"]
+
+
+def _files(split, count):
+    """Return the paths of the images of `split`; None: they had no files."""
+    path = f"data/prepared/{split}.json"
+    rows = files.read_json(path)
+    try:
+        found = [row["image"] for row in rows if "sha256" in row]
+    except (KeyError, TypeError) as error:
+        raise files.unusable(path, f"no list of rows with {error}") from error
+    if len(rows) != count:
+        raise errors.ArtefactError(f"{path} has {len(rows)} rows, features/{split}"
+                            f"_x.npy {count}; run `dvc repro`")
+    return found or None

@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""The groups of params.yaml: their keys, types and ranges."""
+import os
+from typing import Annotated, Dict, List, Literal, Optional, Union
+
+from pydantic import (AfterValidator, BaseModel, ConfigDict, Field,
+                      field_validator, model_validator)
+
+from stages.lib.common import yaml_models
+from stages.lib.params import names
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=8, le=1024)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _reachable(path):
+    """Return `path` unless it is relative and leads out of the repository.
+
+    Queued experiments run in folders of their own, where it is not found.
+    """
+    if not os.path.isabs(path) and os.path.relpath(path).startswith(".."):
+        raise ValueError(f"{path} is outside the repository; write its "
+                         f"absolute path: {os.path.abspath(path)}")
+    return path
+
+
+def _model(path):
+    """Return `path` if it is an .h5 file in the repository."""
+    if os.path.isabs(path) or os.path.normpath(path).startswith(".."):
+        raise ValueError(f"{path} is outside the repository; write a path "
+                         "relative to params.yaml")
+    if not path.endswith(".h5"):
+        raise ValueError(f"{path} does not end with .h5")
+    return path
+
+
+Path = Annotated[str, AfterValidator(_reachable)]
+
+
+class Group(BaseModel):
+    """A group of keys: unknown keys are refused, types are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Group):
+    """The data source, and the splits that are carved from train."""
+
+    source: Path
+    validation_fraction: Fraction
+    test_fraction: Fraction
+    max_refused_fraction: Share
+    seed: Seed
+
+
+class Resize(Group):
+    """The size of the images that the backbone sees."""
+
+    side: Side
+    mode: Literal["stretch", "crop", "pad"]
+    antialias: bool
+
+
+class Backbone(Group):
+    """The frozen part."""
+
+    application: str
+    options: Dict[str, Union[bool, int, float, str]]
+    weights: Path
+    pooling: Literal["avg", "max"]
+    cut: Union[int, str]
+
+    @field_validator("application")
+    @classmethod
+    def known(cls, name):
+        """Refuse names that are neither Keras Applications nor our own."""
+        return names.one_of(name, names.APPLICATIONS)
+
+    @model_validator(mode="after")
+    def takes_options(self):
+        """Refuse options that the application does not take."""
+        taken = names.options(self.application)
+        for name in self.options:
+            if name not in taken:
+                raise ValueError(
+                    f"{self.application} takes no option {name!r} (it takes: "
+                    f"{', '.join(taken) or 'none'}); remove it from "
+                    "backbone.options")
+        return self
+
+
+class Extract(Group):
+    """How features are computed and stored."""
+
+    engine: Literal["tflite", "tensorflow"]
+    dtype: Literal["float32", "float16"]
+    views: List[str]
+
+    @field_validator("views")
+    @classmethod
+    def known(cls, views):
+        """Refuse unknown views, and lists that do not begin with identity."""
+        for view in views:
+            names.view_parts(view)
+        if (views[:1] != [names.IDENTITY]
+                or len(set(views)) < len(views)):
+            raise ValueError(f"must begin with {names.IDENTITY}, and name "
+                             f"each view once, not {views}")
+        return views
+
+
+class Train(Group):
+    """The head and its training."""
+
+    hidden: List[Count]
+    dropout: Share
+    output: Literal["softmax", "logits"]
+    optimizer: str
+    learning_rate: Rate
+    decay: Literal["cosine", "none"]
+    batch_size: Count
+    epochs: Count
+    seed: Seed
+    patience: Count
+    label_smoothing: Share
+    class_weights: Literal["none", "balanced"]
+
+    @field_validator("optimizer")
+    @classmethod
+    def known(cls, name):
+        """Refuse names that are not optimizers of Keras."""
+        return names.one_of(name, names.OPTIMIZERS)
+
+
+class Tail(Group):
+    """The training of the layers behind the cut."""
+
+    learning_rate: Rate
+    warm_up: Share
+    batch_size: Count
+    epochs: Annotated[int, Field(ge=0)]
+    batch_norm: Literal["train", "inference"]
+
+
+class Fuse(Group):
+    """The fused model."""
+
+    output: Annotated[str, AfterValidator(_model)]
+
+
+class Evaluate(Group):
+    """What the result must reach to pass."""
+
+    accuracy_floor: Optional[Annotated[float, Field(ge=0, le=1)]]
+
+
+class Params(Group):
+    """All of params.yaml."""
+
+    data: Data
+    resize: Resize
+    backbone: Backbone
+    extract: Extract
+    train: Train
+    tail: Tail
+    fuse: Fuse
+    evaluate: Evaluate
+
+
+class Convnet(Group):
+    """The ConvNet from scratch."""
+
+    side: Side
+    flip: bool
+    shift: Share
+    zoom: Share
+    learning_rate: Rate
+    batch_size: Count
+    epochs: Count
+    seed: Seed
+    patience: Count
+
+
+class Compare(Group):
+    """All of compare/params.yaml."""
+
+    convnet: Convnet
+
+
+def read(model=Params, folder=""):
+    """Return the validated parameters of the working tree.
+
+    Args:
+        model: `Params` or `Compare`, all parameters of one pipeline.
+        folder: of that pipeline; by default, of the repository.
+
+    Raises:
+        ParameterError: names the key, what is wrong and what is allowed.
+    """
+    path = os.path.join(folder, "params.yaml")
+    return yaml_models.parse(model, yaml_models.read(path), path)

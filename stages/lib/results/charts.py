@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Pictures of the results, as PNG: the same values give the same bytes."""
+import io
+import warnings
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from stages.lib.common import files
+
+LABELLED = 30    # classes at most that are written out and counted
+ROWS, COLUMNS = 4, 6    # of the sheet of mistakes, at most
+LETTERS = 24    # of a class name in the sheet
+
+
+def history(epochs, path):
+    """Draw accuracy and loss by epoch, train against validation.
+
+    Args:
+        epochs: accuracy, val_accuracy, loss, val_loss, each a sequence; part
+            ("head" or "tail"), if there is more than a head.
+
+    Where train goes on and validation does not, the model over-fits.  The
+    epoch that was kept, the first of the best on validation, is marked, and
+    where the tail begins to be trained, too.
+    """
+    parts = list(epochs.get("part", ()))
+    number = np.arange(1, len(epochs["loss"]) + 1)
+    best = int(np.argmax(epochs["val_accuracy"]))
+    figure = Figure((10, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss")):
+        axes.plot(number, epochs[name], label="train")
+        axes.plot(number, epochs[f"val_{name}"], label="validation")
+        axes.axvline(best + 1, color="grey", linestyle=":",
+                     label=f"kept: epoch {best + 1}")
+        axes.plot(best + 1, epochs[f"val_{name}"][best], "o", color="C1")
+        if "tail" in parts:
+            axes.axvline(parts.index("tail") + 0.5, color="black",
+                         linewidth=1, label="from here on with the tail")
+        axes.set(title=f"{name.title()}: validation "
+                 f"{epochs[f'val_{name}'][best]:.3f} at the epoch kept",
+                 xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+    _save(figure, path)
+
+
+def confusion(labels, predicted, names, path):
+    """Draw how often each class is taken for each, a row an actual class.
+
+    Args:
+        labels, predicted: integer (n,).
+        names: of the classes.
+
+    Colour is the share of the actual class; the numbers are images.
+    """
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, (labels, predicted), 1)
+    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    side = np.clip(0.55 * len(names), 3, 16)
+    figure = Figure((side + 3, side + 2), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the actual class", shrink=0.8)
+    axes.set(xlabel="predicted", ylabel="actual", title=f"Test: "
+             f"{np.trace(counts):,} of {len(labels):,} right")
+    if len(names) <= LABELLED:
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right",
+                        rotation_mode="anchor", parse_math=False)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                axes.text(column, row, count, ha="center", va="center",
+                          fontsize=8, color="white"
+                          if share[row, column] > 0.5 else "black")
+    _save(figure, path)
+
+
+def mistakes(images, probabilities, labels, names, path):
+    """Draw the test images that are wrong with the greatest confidence.
+
+    Args:
+        images: uint8 (n, h, w, 3).
+        probabilities: float (n, classes).
+        labels: integer (n,).
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    worst = wrong[order][:ROWS * COLUMNS]
+    rows = max(1, -(-len(worst) // COLUMNS))
+    figure = Figure((2 * COLUMNS, 2.5 * rows), layout="constrained")
+    figure.suptitle(f"Test: {len(wrong):,} of {len(labels):,} wrong" + (
+        "; those of greatest confidence" if len(worst) else ""))
+    for axes, row in zip(figure.subplots(rows, COLUMNS).flat, worst):
+        axes.imshow(images[row])
+        guess = names[predicted[row]][:LETTERS]
+        axes.set_xlabel(f"{guess} {probabilities[row].max():.2f}\n"
+                        f"is {names[labels[row]][:LETTERS]}, row {row}",
+                        fontsize=9, parse_math=False)
+    for axes in figure.axes:
+        axes.set(xticks=[], yticks=[])
+    for axes in figure.axes[len(worst):]:
+        axes.set_visible(False)
+    _save(figure, path)
+
+
+def comparison(rows, path):
+    """Draw the accuracies of models side by side, with their intervals.
+
+    Args:
+        rows: dictionaries, see `stages/compare.py`.
+    """
+    splits = list(dict.fromkeys(row["split"] for row in rows))
+    width = 0.8 / len(splits)
+    figure = Figure((7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for k, split in enumerate(splits):
+        of = [row for row in rows if row["split"] == split]
+        height = np.array([row["accuracy"] for row in of])
+        bars = axes.bar(
+            np.arange(len(of)) + (k - (len(splits) - 1) / 2) * width, height,
+            width, label=split, capsize=4, yerr=np.abs([
+                height - [row["accuracy_low"] for row in of],
+                [row["accuracy_high"] for row in of] - height]))
+        axes.bar_label(bars, [f"{value:.3f}" for value in height],
+                       label_type="center", color="white")
+    axes.set_xticks(range(len(of)), [_caption(row) for row in of])
+    axes.set(ylim=(0, 1), title="Accuracy, with 95 % Wilson intervals")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    _save(figure, path)
+
+
+def _caption(row):
+    """Return what stands under the bars of a model."""
+    minutes = ("time not noted" if row["minutes"] is None
+               else f"{row['minutes']:.1f} minutes")
+    return (f"{row['model']}\n{minutes}, {row['trained']:,} of\n"
+            f"{row['parameters']:,} parameters trained")
+
+
+def _save(figure, path):
+    """Write `figure` without the version of what drew it."""
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():    # a class name in another script
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(buffer, format="png", dpi=100,
+                       metadata={"Software": None})
+    with files.replacing(path) as file:
+        file.write(buffer.getvalue())

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""What every data source gives, and what is demanded of it."""
+from typing import Dict, List, NamedTuple, Optional
+
+import numpy as np
+
+from stages.lib.common import digests, errors
+
+
+class Split(NamedTuple):
+    """A split, row by row.
+
+    Attributes:
+        x: uint8 (n, h, w, 3); (n, 0, 0, 3) if the images are files.
+        y: class, uint8 or int64 (n,).
+        rows: of each row, what it shows: "image", "class", and of a file
+            "sha256", and whether TensorFlow decodes it as well ("jpeg").
+        pictures: digest of each row's pixels, uint8 (n, 16).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    rows: List[dict]
+    pictures: np.ndarray
+
+
+class Data(NamedTuple):
+    """The splits that a source has, by name; what it holds besides."""
+
+    splits: Dict[str, Split]
+    class_names: List[str]
+    refused: list
+
+
+class Dataset(NamedTuple):
+    """Arrays: images uint8 (n, h, w, 3), RGB; labels integer (n,), 0..k-1.
+
+    Without class names, classes are named "0", "1", …
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: Optional[List[str]]
+
+
+def check(dataset, path):
+    """Return `dataset` with names, and labels in the least dtype.
+
+    Raises:
+        SourceError: naming the array of `path`, what is wrong, the mend.
+    """
+    y_train, y_test = _flat(dataset.y_train), _flat(dataset.y_test)
+    _check_split(dataset.x_train, y_train, "train", path)
+    _check_split(dataset.x_test, y_test, "test", path)
+    if dataset.x_train.shape[1:] != dataset.x_test.shape[1:]:
+        raise errors.SourceError(f"{path}: x_train has images of "
+                          f"{dataset.x_train.shape[1:]}, x_test of "
+                          f"{dataset.x_test.shape[1:]}: make them equal")
+    names = _check_classes(y_train, y_test, dataset.class_names, path)
+    dtype = least(names)
+    return Dataset(dataset.x_train, y_train.astype(dtype),
+                   dataset.x_test, y_test.astype(dtype), names)
+
+
+def least(names):
+    """Return the least dtype of labels for these classes."""
+    return np.uint8 if len(names) <= 256 else np.int64
+
+
+def as_data(dataset):
+    """Return a checked `Dataset` as `Data` with the splits train and test."""
+    names = dataset.class_names
+    splits = {}
+    for split, x, y in [("train", dataset.x_train, dataset.y_train),
+                        ("test", dataset.x_test, dataset.y_test)]:
+        rows = [{"image": f"x_{split}[{k}]", "class": names[label]}
+                for k, label in enumerate(y)]
+        splits[split] = Split(x, y, rows, digests.of_all(
+            lambda rows, x=x: np.ascontiguousarray(x[rows]), len(x)))
+    return Data(splits, names, [])
+
+
+def _check_split(x, y, split, path):
+    """Raise a SourceError if images and labels are not what they must be."""
+    if x.dtype != np.uint8:
+        raise errors.SourceError(f"{path}: x_{split}: dtype {x.dtype}; images must "
+                          "be uint8, 0..255")
+    if x.ndim != 4 or x.shape[3] != 3 or 0 in x.shape[1:]:
+        raise errors.SourceError(f"{path}: x_{split}: shape {x.shape}; images must "
+                          "be (n, height, width, 3), RGB")
+    if len(x) == 0:
+        raise errors.SourceError(f"{path}: x_{split}: the split is empty")
+    if y.dtype.kind not in "iu" or y.ndim != 1:
+        raise errors.SourceError(f"{path}: y_{split}: {y.dtype}, shape {y.shape}; "
+                          "labels must be integers, (n,) or (n, 1)")
+    if len(x) != len(y):
+        raise errors.SourceError(f"{path}: x_{split} has {len(x)} rows, y_{split} "
+                          f"{len(y)}: each image needs one label")
+
+
+def _check_classes(y_train, y_test, names, path):
+    """Return the class names, or raise a SourceError."""
+    present = np.unique(y_train)
+    wrong = np.flatnonzero(present != np.arange(len(present)))
+    if len(wrong):
+        label = int(present[wrong[0]])
+        raise errors.SourceError(
+            f"{path}: y_train: label {label}, but none {wrong[0]}; number "
+            "the classes 0, 1, 2, … without gaps")
+    if len(present) < 2:
+        raise errors.SourceError(f"{path}: y_train: all images are of one class; "
+                          "two at least are needed")
+    if y_test.min() < 0 or y_test.max() >= len(present):
+        label = int(y_test.min() if y_test.min() < 0 else y_test.max())
+        raise errors.SourceError(f"{path}: y_test: label {label}; the labels of "
+                          f"train are 0..{len(present) - 1}")
+    if names is None:
+        return [str(k) for k in range(len(present))]
+    if len(names) != len(present) or len(set(names)) != len(names):
+        raise errors.SourceError(f"{path}: class_names: {len(set(names))} different "
+                          f"names; y_train has {len(present)} classes")
+    return list(names)
+
+
+def _flat(labels):
+    """Return labels (n, 1) as (n,), all others as they are."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return labels[:, 0]
+    return labels

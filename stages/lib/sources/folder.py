@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""A source that is a folder of photographs, a sub-folder for each class.
+
+    train/<class>/…  validation/<class>/…  holdout/<class>/… or test/<class>/…
+
+Every file in it becomes a row or is refused with a reason.
+"""
+import hashlib
+import os
+import unicodedata
+
+import numpy as np
+
+from stages.lib.common import digests, errors, files, parallel, progress
+from stages.lib.images import decoding, jpeg
+from stages.lib.sources import dataset, rejected_files
+
+FOLDERS = {"train": "train", "validation": "validation", "holdout": "test",
+           "test": "test"}
+LAYOUT = ("a source folder holds train/<class>/<image> and optionally "
+          "validation/, and holdout/ or test/")
+
+
+def load(root):
+    """Return the `Data` in the folder `root`, rows by path.
+
+    Raises:
+        SourceError: there is no train/, or both holdout/ and test/.
+    """
+    there = [name for name in FOLDERS
+             if os.path.isdir(os.path.join(root, name))]
+    if "train" not in there:
+        raise errors.SourceError(f"{root}: no train/ in it; {LAYOUT}")
+    if {"holdout", "test"} <= set(there):
+        raise errors.SourceError(f"{root}: holdout/ and test/ are the same split; "
+                          "keep one of them")
+    listed = sorted(_walk(root), key=lambda found: found.file)
+    names = sorted({found.class_name for found in listed} - {None})
+    rows, no = {split: [] for split in files.SPLITS}, []
+    with progress.bar("prepare", len(listed)) as bar:
+        for found in parallel.ordered(lambda one: _examine(root, one), listed):
+            bar.update()
+            if isinstance(found, rejected_files.ListedFile):
+                no.append(found)
+            else:
+                rows[found["split"]].append(found)
+    good = {row["class"] for found in rows.values() for row in found}
+    names = [name for name in names if name in good]
+    return dataset.Data({split: _split(found, names) for split, found in rows.items()
+                 if found}, names, no)
+
+
+def _walk(root):
+    """Yield a `Refused` for each file, its reason None until examined."""
+    def stop(error):
+        """Report a folder that cannot be listed."""
+        raise errors.SourceError(f"{error.filename}: cannot be listed "
+                          f"({error.strerror})") from error
+
+    for folder, folders, names in os.walk(root, onerror=stop):
+        inner = os.path.relpath(folder, root)
+        if not folders and not names and inner != os.curdir:
+            yield _place(inner, rejected_files.NOT_READ + "an empty folder")
+        for name in folders[:]:
+            path = os.path.normpath(os.path.join(inner, name))
+            reason = _not_read(path) or _odd(os.path.join(root, path))
+            if reason:    # else os.walk looks into it
+                folders.remove(name)
+                yield _place(path, reason)
+        for name in names:
+            path = os.path.normpath(os.path.join(inner, name))
+            yield _place(path, _not_read(path) or _odd(path))
+
+
+def _place(path, reason):
+    """Return the `Refused` of a path in the source: its split and class."""
+    split, *inner = path.split(os.sep)
+    split = FOLDERS.get(split)
+    class_name = None
+    if split and len(inner) >= 2:
+        class_name = unicodedata.normalize("NFC", inner[0])
+    elif split and not reason:
+        reason = "not in a folder of a class"
+    return rejected_files.ListedFile(os.fsencode(path).decode(errors="replace"), split,
+                           class_name, reason)
+
+
+def _not_read(path):
+    """Return why nobody expects `path`, in the source, to be read, or None.
+    """
+    name = os.path.basename(path)
+    if name.startswith(".") or name in rejected_files.HIDDEN:
+        return rejected_files.NOT_READ + "hidden"
+    if path.split(os.sep)[0] not in FOLDERS:
+        return rejected_files.NOT_READ + "in none of the splits"
+    return None
+
+
+def _odd(path):
+    """Return why the folder or file `path` is not looked into, or None."""
+    try:
+        path.encode()
+    except UnicodeError:
+        return "its name is not UTF-8"
+    if os.path.islink(path) and os.path.isdir(path):
+        return "a link to a folder"
+    return None
+
+
+def _examine(root, found):
+    """Return the row of the file `found`, or `found` with the reason."""
+    if found.reason:
+        return found
+    try:
+        data = decoding.read(root, found.file)
+        pixels = decoding.decode(data)
+    except errors.PictureError as error:
+        return found._replace(reason=str(error))
+    return {"image": found.file, "class": found.class_name,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "jpeg": jpeg.gives(pixels, data),
+            "split": found.split, "picture": digests.of_rows([pixels])[0]}
+
+
+def _split(rows, names):
+    """Return the `Split` of these rows; its array has no pixels."""
+    index = {name: k for k, name in enumerate(names)}
+    return dataset.Split(
+        np.empty((len(rows), 0, 0, 3), np.uint8),
+        np.array([index[row["class"]] for row in rows], dataset.least(names)),
+        [{key: row[key] for key in ("image", "class", "sha256", "jpeg")}
+         for row in rows],
+        np.array([row["picture"] for row in rows]))

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""A source that is an `.npz` file, as numpy.savez and Keras write them."""
+import numpy as np
+
+from stages.lib.common import errors
+from stages.lib.sources import dataset
+
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
+def load(path):
+    """Return the `Dataset` in `path`, not checked.
+
+    Needs the arrays x_train, y_train, x_test and y_test; class_names, an
+    array of strings, may stand beside them.
+
+    Raises:
+        SourceError: missing, truncated, pickled, or an array is not there.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:   # a damaged zip or header raises anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "pickle" in reason:
+            reason = "it holds pickled objects; save plain arrays"
+        raise errors.SourceError(f"{path}: no arrays can be read from it ({reason})"
+                          ) from error
+    for name in NAMES:
+        if name not in arrays:
+            raise errors.SourceError(f"{path}: no array {name}; an .npz source holds "
+                              f"{', '.join(NAMES)}")
+    names = arrays.get("class_names")
+    if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
+        raise errors.SourceError(f"{path}: class_names: {names.dtype}, shape "
+                          f"{names.shape}; must be strings, (classes,)")
+    return dataset.Dataset(*(arrays[name] for name in NAMES),
+                   None if names is None else names.tolist())

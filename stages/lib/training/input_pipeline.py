@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Feed training: shuffled rows, of each a random view, epoch by epoch."""
+import itertools
+
+import numpy as np
+
+from stages.lib.common.keras_runtime import tf
+
+
+def shuffled(views, labels, size, seed, first=0):
+    """Return an endless tf.data.Dataset of batches; see `steps`.
+
+    Every epoch shows each image once, in an order of its own and as a view
+    drawn for it alone.  Both depend on `seed` and the epoch only.
+
+    Args:
+        views: arrays (n, …), the same images row by row; they may be
+            memory-mapped.
+        labels: (n, …).
+        size: images a batch; the last of an epoch may have fewer.
+        seed: 0 or more.
+        first: the epoch to begin with, from 0.
+    """
+    def draw():
+        """Yield batch after batch."""
+        for epoch in itertools.count(first):
+            random = np.random.default_rng([seed, epoch])
+            order = random.permutation(len(labels))
+            drawn = random.integers(len(views), size=len(labels))
+            for k in range(0, len(order), size):
+                rows = order[k:k + size]
+                x = np.empty((len(rows), *views[0].shape[1:]), np.float32)
+                for number, view in enumerate(views):
+                    of_view = np.flatnonzero(drawn[rows] == number)
+                    x[of_view] = view[rows[of_view]]
+                yield x, labels[rows]
+
+    return _dataset(draw, views[0], labels)
+
+
+def in_order(x, labels, size):
+    """Return a tf.data.Dataset of all rows, `size` at a time, in order."""
+    return _dataset(lambda: ((x[k:k + size].astype(np.float32),
+                              labels[k:k + size])
+                             for k in range(0, len(x), size)), x, labels)
+
+
+def _dataset(draw, x, labels):
+    """Return the batches that `draw()` yields, drawn ahead of their use."""
+    return tf.data.Dataset.from_generator(draw, output_signature=(
+        tf.TensorSpec((None, *x.shape[1:]), tf.float32),
+        tf.TensorSpec((None, *labels.shape[1:]), labels.dtype))
+        ).prefetch(tf.data.AUTOTUNE)
+
+
+def steps(labels, size):
+    """Return the number of batches of an epoch."""
+    return -(-len(labels) // size)

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Train the tail of the backbone and the head together, on cached maps."""
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from stages.lib.backbone import backbone
+from stages.lib.common import files, keras_runtime
+from stages.lib.common.keras_runtime import keras
+from stages.lib.training import head, input_pipeline
+
+PROGRESS = "models/scratch/progress.npz"
+
+
+def join(model, cut, top):
+    """Return maps -> tail -> head as one flat model.
+
+    Args:
+        model: `backbone.build`.
+        cut: name of the last frozen layer.
+        top: a head that takes what the tail gives.
+    """
+    behind = backbone.tail(model, cut)
+    maps = keras.Input(behind.input_shape[1:], name="features")
+    tensor = behind.call(maps)
+    for layer in top.layers[1:]:
+        tensor = layer(tensor)
+    return keras.Model(maps, tensor, name="tail_and_head")
+
+
+def schedule(tail, total):
+    """Return the learning rate over `total` steps: up from 0, then cosine."""
+    warm = int(tail.warm_up * total)
+    if not warm:
+        return keras.optimizers.schedules.CosineDecay(tail.learning_rate,
+                                                      total)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, total - warm), warmup_target=tail.learning_rate,
+        warmup_steps=warm)
+
+
+def train(model, given, data, validation, options, progress):
+    """Train `model` in place and leave the weights of its best epoch.
+
+    Args:
+        model: `join`.
+        given: `params.Params`.
+        data: views (n, h, w, c) and one-hot labels, as `feed` takes them.
+        validation: one view and one-hot labels.
+        options: for each `fit`.
+        progress: `Progress`, which knows what was done before.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    tail, epoch = given.tail, input_pipeline.steps(data[1], given.tail.batch_size)
+    for layer in model.layers:
+        if (isinstance(layer, keras.layers.BatchNormalization)
+                and tail.batch_norm == "inference"):
+            layer.trainable = False
+    model.compile(
+        head.optimizer(given.train.optimizer,
+                       schedule(tail, max(1, tail.epochs * epoch))),
+        head.loss(model, given.train.label_smoothing), ["accuracy"])
+    model.optimizer.build(model.trainable_variables)
+    progress.restore(model)
+    of_head = len(progress.head_history["loss"])    # in TensorBoard, too
+    for number in range(progress.epochs, tail.epochs):
+        if progress.epochs - progress.best_epoch >= given.train.patience:
+            break
+        keras.utils.set_random_seed(given.train.seed + number)
+        model.train_function = None    # dropout begins anew, from this seed
+        done = model.fit(
+            input_pipeline.shuffled(*data, tail.batch_size, given.train.seed, number),
+            steps_per_epoch=epoch, initial_epoch=of_head + number,
+            epochs=of_head + number + 1,
+            validation_data=input_pipeline.in_order(*validation, tail.batch_size),
+            verbose=keras_runtime.VERBOSE, **options).history
+        head.check_finite(done)
+        progress.note(model, {name: values[0]
+                              for name, values in done.items()})
+    model.set_weights(progress.best)
+
+
+class Progress:
+    """What a training has reached, kept on disk after every epoch."""
+
+    def __init__(self, **key):
+        """Read what a training of the same `key`, of plain values, left."""
+        text = json.dumps(key, sort_keys=True, default=str)
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+        self.history, self.head_history, self.best = [], [], None
+        self._state = None
+        if not os.path.exists(PROGRESS):
+            return
+        try:
+            with np.load(PROGRESS, allow_pickle=False) as file:
+                if str(file["key"]) != self.key:
+                    return
+                self.history, self.head_history = json.loads(
+                    str(file["history"]))
+                self.best, self._state = [
+                    [file[f"{name}_{k}"] for k in range(file[name])]
+                    for name in ("best", "state")]
+        except Exception as error:   # a damaged zip raises anything
+            print(f"train: {PROGRESS}: damaged ({error}); begins anew")
+            self.history, self._state = [], None
+
+    @property
+    def begun(self):
+        """Tell whether there is something to go on with."""
+        return self._state is not None
+
+    @property
+    def epochs(self):
+        """Return the number of finished epochs of the tail."""
+        return len(self.history)
+
+    @property
+    def best_epoch(self):
+        """Return the number of the best epoch, 0: before the first."""
+        scores = [max(self.head_history["val_accuracy"])] + [
+            epoch["val_accuracy"] for epoch in self.history]
+        return int(np.argmax(scores))
+
+    def begin(self, model, head_history):
+        """Note `model`, with its head trained, as what is to be improved."""
+        self.head_history = {name: [float(value) for value in values]
+                             for name, values in head_history.items()}
+        self.best = model.get_weights()
+
+    def restore(self, model):
+        """Bring weights and optimizer to where the training was."""
+        if not self.begun:
+            return
+        model.set_weights(self._state[:len(model.weights)])
+        for variable, value in zip(model.optimizer.variables,
+                                   self._state[len(model.weights):]):
+            variable.assign(value)
+        print(f"train: goes on after epoch {self.epochs} of the tail",
+              flush=True)
+
+    def note(self, model, epoch):
+        """Note a finished epoch, and its weights if they are the best."""
+        self.history.append({name: float(value)
+                             for name, value in epoch.items()})
+        if self.best_epoch == self.epochs:
+            self.best = model.get_weights()
+        if hasattr(model.optimizer, "_u_product"):
+            return    # Nadam keeps a part of its state to itself
+        state = model.get_weights() + [
+            variable.numpy() for variable in model.optimizer.variables]
+        arrays = {f"{name}_{k}": value for name, values in [
+            ("best", self.best), ("state", state)]
+            for k, value in enumerate(values)}
+        with files.replacing(PROGRESS) as file:
+            np.savez(file, key=self.key, best=len(self.best),
+                     state=len(state), history=json.dumps(
+                         [self.history, self.head_history]), **arrays)

@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""TensorBoard's log of one training, under logs/."""
+import contextlib
+import time
+
+from stages.lib.common import errors
+from stages.lib.common.keras_runtime import keras, tf
+
+
+@contextlib.contextmanager
+def callback(stage):
+    """Yield the callback that logs a training to logs/<stage>/<time>/.
+
+    Raises:
+        StorageError: the log cannot be written.
+    """
+    log = time.strftime(f"logs/{stage}/%Y%m%d-%H%M%S")
+    try:
+        yield keras.callbacks.TensorBoard(log, write_graph=False)
+    except tf.errors.OpError as error:
+        if log not in str(error):
+            raise
+        raise errors.StorageError(f"{log}: TensorBoard's log cannot be written "
+                           f"({error.message}); make room, then run again"
+                           ) from error
