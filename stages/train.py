@@ -22,7 +22,6 @@ from stages.lib.backbone import backbone, cuts
 from stages.lib.common import files, keras_runtime, manifest, stage, timings
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
-from stages.lib.results import scores
 from stages.lib.training import head, input_pipeline, tail, tensorboard_log
 
 STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
