@@ -17,7 +17,7 @@ import numpy as np
 
 from stages.lib.common import errors, keras_runtime
 from stages.lib.images import decoding, rescaling
-from stages.lib.training import head
+from stages.lib.training import head, numpy_head
 
 
 def parser():
@@ -66,8 +66,9 @@ class Predictor:
         images = pixels[None].astype("float32")
         if self._side and pixels.shape[:2] != (self._side, self._side):
             images = rescaling.rescale(images, self._side, self._mode, antialias=True)
-        return head.to_probabilities(
-            self._model, self._model.predict_on_batch(images))[0]
+        return numpy_head.to_probabilities(
+            self._model.predict_on_batch(images),
+            head.gives_logits(self._model))[0]
 
 
 def files(images, failed):

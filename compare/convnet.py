@@ -122,8 +122,8 @@ def fit(model, given, data, validation, callbacks):
 
 def keep_history(history):
     """Write `history`, lists of values by name, as a table and a picture."""
-    rows = zip(*(history[name] for name in head.HISTORY))
-    files.write_csv("compare/results/history.csv", ["epoch", *head.HISTORY],
+    rows = zip(*(history[name] for name in files.HISTORY))
+    files.write_csv("compare/results/history.csv", ["epoch", *files.HISTORY],
                     ([k, *row] for k, row in enumerate(rows, start=1)))
     charts.history(history, "compare/results/history.png")
 

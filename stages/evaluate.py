@@ -6,12 +6,12 @@ In:  features/{validation,test}_x.npy       float32 or float16 (n, d)
      features/manifest.json                 class names
      models/head.h5
      results/history.csv                    of the training
-     data/resized/test_x.npy                uint8 (n, s, s, 3), to be shown
+     data/resized/test_x.npy                uint8 (n, s, s, 3), for pictures
 Out: results/metrics.json   accuracy, loss and calibration of both splits
      results/classes.csv    test accuracy of each class
      results/confusion.csv  actual and predicted class of each test image
      results/history.png, confusion.png
-     results/mistakes.png   test images that are wrong with most confidence
+     results/mistakes.png   wrong test images, most confident first
 """
 import numpy as np
 from sklearn.metrics import recall_score
@@ -19,21 +19,40 @@ from sklearn.metrics import recall_score
 from stages.lib.common import arrays, errors, files, manifest, stage
 from stages.lib.params import params
 from stages.lib.results import charts, scores
-from stages.lib.training import head
+from stages.lib.training import numpy_head
+
+
+def probabilities(splits, classes):
+    """Return the predictions of the head, a list of float64 (n, classes).
+
+    Args:
+        splits: features of each split, float (n, …).
+        classes: number of classes.
+
+    Raises:
+        ArtefactError: the head is missing, damaged, or of other features.
+    """
+    shape = splits[0].shape[1:]
+    plain = numpy_head.load()
+    if plain:
+        numpy_head.check((plain.shape, plain.classes), (shape, classes))
+        return [plain.probabilities(x) for x in splits]
+    from stages.lib.training import head    # starts TensorFlow
+    model = head.load(shape, classes)
+    return [head.probabilities(model, x) for x in splits]
 
 
 def main():
-    """Write metrics and plots, then demand the accuracy floor."""
+    """Write metrics and plots; check the accuracy floor."""
     floor = params.read().evaluate.accuracy_floor
     names = manifest.read()["class_names"]
-    splits = {split: manifest.labelled(split)
-              for split in ("validation", "test")}
-    model = head.load(splits["test"][0].shape[1:], len(names))
-    metrics = {}
-    for split, (x, labels) in splits.items():
-        probabilities = head.probabilities(model, x)
-        metrics[split] = scores.scores(probabilities, labels)
-    predicted = probabilities.argmax(axis=1)    # of test, the last split
+    splits = ("validation", "test")
+    features, labels = zip(*map(manifest.labelled, splits))
+    predictions = probabilities(features, len(names))
+    metrics = {split: scores.scores(p, y) for split, p, y in zip(
+        splits, predictions, labels)}
+    labels, predictions = labels[1], predictions[1]    # of test
+    predicted = predictions.argmax(axis=1)
     files.write_json("results/metrics.json", metrics)
     recall = recall_score(labels, predicted, labels=range(len(names)),
                           average=None, zero_division=np.nan)
@@ -41,16 +60,16 @@ def main():
                     zip(names, recall))
     files.write_csv("results/confusion.csv", ["actual", "predicted"],
                     ((names[a], names[b]) for a, b in zip(labels, predicted)))
-    charts.history(files.read_columns("results/history.csv", head.HISTORY,
+    charts.history(files.read_columns("results/history.csv", files.HISTORY,
                                       ["part"]), "results/history.png")
     charts.confusion(labels, predicted, names, "results/confusion.png")
     charts.mistakes(arrays.open_array("data/resized/test_x.npy", ndim=4),
-                    probabilities, labels, names, "results/mistakes.png")
+                    predictions, labels, names, "results/mistakes.png")
     accuracy = metrics["test"]["accuracy"]
     print(f"evaluate: test accuracy {accuracy:.4f}")
     if floor is not None and accuracy < floor:
         raise errors.AccuracyError(f"test accuracy {accuracy:.4f} is below "
-                            f"evaluate.accuracy_floor {floor:g}")
+                                   f"evaluate.accuracy_floor {floor:g}")
 
 
 if __name__ == "__main__":

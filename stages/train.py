@@ -2,7 +2,7 @@
 """Train the head on the cached features, then the tail; keep the best epoch.
 
 In:  features/{train,validation}_x.npy       float32 or float16, (n, d) or maps
-     features/views/{view}_x.npy             the same, of further views
+     features/views/{view}_x.npy             the same, for further views
      data/prepared/{train,validation}_y.npy  uint8 or int64 (n,)
      features/manifest.json                  class names
      backbone.weights                        for the tail, if there is a cut
@@ -24,22 +24,22 @@ from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
 from stages.lib.training import head, input_pipeline, tail, tensorboard_log
 
-STEPS = 32    # per call of TensorFlow: the same result in 2/3 of the time
-VALIDATED = 1024    # images a step of validation
+STEPS = 32    # per call of TensorFlow: same result in 2/3 of the time
+VALIDATION_BATCH = 1024
 
 
 def fit(model, given, data, validation, options):
-    """Train the head `model` in place, keep its best epoch.
+    """Train the head `model` in place; keep its best epoch.
 
     Args:
         model: `head.build`.
         given: `params.Train`.
-        data: views of the train split, float32 (n, d), and one-hot labels.
+        data: list of views of train, float32 (n, d), and one-hot labels.
         validation: (x, y), float32 (n, d) and one-hot (n, classes).
         options: of Keras' `fit`.
 
     Returns:
-        The history, a list of values by name.
+        The history, name -> a value for each epoch.
     """
     epoch = input_pipeline.steps(data[1], given.batch_size)
     rate = given.learning_rate
@@ -53,56 +53,50 @@ def fit(model, given, data, validation, options):
         monitor="val_accuracy", mode="max", patience=given.patience,
         restore_best_weights=True)
     history = model.fit(
-        input_pipeline.shuffled(*data, given.batch_size, given.seed), steps_per_epoch=epoch,
-        epochs=given.epochs, validation_data=validation,
-        validation_batch_size=VALIDATED, verbose=keras_runtime.VERBOSE,
+        input_pipeline.shuffled(*data, given.batch_size, given.seed),
+        steps_per_epoch=epoch, epochs=given.epochs,
+        validation_data=validation,
+        validation_batch_size=VALIDATION_BATCH, verbose=keras_runtime.VERBOSE,
         **{**options, "callbacks": [best, *options["callbacks"]]}).history
     head.check_finite(history)
     model.set_weights(best.best_weights)
     return history
 
 
-def fit_all(given, names, data, validation, options):
-    """Train the head and, if there is a cut, tail and head.
+def fit_tail(given, key, classes, data, validation, options):
+    """Train the head on the frozen tail's output, then tail and head.
 
     Args:
         given: `params.Params`.
-        names: of the classes.
-        data: views of the train split and one-hot labels.
-        validation: x and one-hot y.
-        options: of Keras' `fit`.
+        key: the manifest's cache key; its `cut` divides the backbone.
+        classes: number of classes.
+        data, validation, options: as `fit`; features are maps (n, h, w, c).
 
     Returns:
-        The trained model, the head's history as `fit` returns it, and of
-        each epoch of the tail a dictionary of the same names.
+        The trained model, the history of the head as `fit` returns it, and
+        for each epoch of the tail a dictionary with the same names.
     """
-    made = manifest.read()
-    if made["key"]["cut"] == cuts.TOP:
-        model = head.build(given.train, data[0][0], len(names))
-        return model, fit(model, given.train, data, validation, options), []
-    cut = made["key"]["cut"]
-    base = backbone.build(given.backbone, made["key"]["side"])
+    cut, base = key["cut"], backbone.build(given.backbone, key["side"])
     progress = tail.Progress(
         train=given.train.model_dump(), tail=given.tail.model_dump(),
-        backbone=backbone.digest(base), made=made,
+        backbone=backbone.digest(base), made=manifest.read(),
         views=given.extract.views, labels=[
             hashlib.sha256(labels.tobytes()).hexdigest()
             for labels in (data[1], validation[1])])
     behind = backbone.tail(base, cut)
     if progress.begun:
         top = head.build(given.train, np.zeros((1, *behind.output_shape[1:])),
-                         len(names))
+                         classes)
         model = tail.join(base, cut, top)
     else:
         print("train: the head, on the frozen tail's output", flush=True)
         behind.trainable = False
-        vectors, of_validation = [
-            head.outputs(behind, x, "frozen tail")
-            for x in (data[0][0], validation[0])]
+        vectors = [head.outputs(behind, x, "frozen tail")
+                   for x in (data[0][0], validation[0])]
         behind.trainable = True
-        top = head.build(given.train, vectors, len(names))
-        history = fit(top, given.train, ([vectors], data[1]),
-                      (of_validation, validation[1]), options)
+        top = head.build(given.train, vectors[0], classes)
+        history = fit(top, given.train, ([vectors[0]], data[1]),
+                      (vectors[1], validation[1]), options)
         model = tail.join(base, cut, top)
         progress.begin(model, history)
     print("train: tail and head", flush=True)
@@ -110,45 +104,79 @@ def fit_all(given, names, data, validation, options):
     return model, progress.head_history, progress.history
 
 
-def main():
-    """Write the model of the best epoch and the history."""
-    given = params.read()
-    names = manifest.read()["class_names"]
-    plain, labels = manifest.labelled("train")
+def labelled(given, classes):
+    """Return the features and one-hot labels of train and validation.
+
+    Args:
+        given: `params.Params`.
+        classes: number of classes.
+
+    Returns:
+        (views, labels) of train, (x, labels) of validation, and the labels of
+        train, integer (n,).  Vectors are float32 in memory, maps stay on
+        disk.
+    """
+    plain, y = manifest.labelled("train")
     views = [plain] + [manifest.features(f"views/{view}")
                        for view in given.extract.views[1:]]
-    validation, of_validation = manifest.labelled("validation")
-    if plain.ndim == 2:    # vectors fit into memory, maps need not
-        views, validation = [np.array(x, "float32") for x in views
-                             ], np.array(validation, "float32")
-    one_hot = np.eye(len(names), dtype="float32")
+    x, y_validation = manifest.labelled("validation")
+    if plain.ndim == 2:
+        views = [np.array(view, "float32") for view in views]
+        x = np.array(x, "float32")
+    one_hot = np.eye(classes, dtype="float32")
+    return (views, one_hot[y]), (x, one_hot[y_validation]), y
+
+
+def class_weight(labels, classes):
+    """Return class -> weight, in inverse ratio to the number of images."""
+    from sklearn.utils.class_weight import compute_class_weight
+    return dict(enumerate(compute_class_weight(
+        "balanced", classes=np.arange(classes), y=labels)))
+
+
+def write(model, of_head, of_tail):
+    """Write the model and the history; print the best epoch.
+
+    Args:
+        model, of_head, of_tail: as `fit_tail` returns them.
+    """
+    rows = [["head", *values] for values in zip(
+        *(of_head[name] for name in files.HISTORY))]
+    rows += [["tail", *(epoch[name] for name in files.HISTORY)]
+             for epoch in of_tail]
+    files.write_csv("results/history.csv", ["epoch", "part", *files.HISTORY],
+                    ([k, *row] for k, row in enumerate(rows, start=1)))
+    keras_runtime.save_model(model, files.HEAD)
+    best = int(np.argmax([row[2] for row in rows]))
+    print(f"train: best epoch {best + 1} of {len(rows)} ({rows[best][0]}): "
+          f"validation accuracy {rows[best][2]:.4f}")
+
+
+def main():
+    """Train, then write the model of the best epoch and the history."""
+    given, described = params.read(), manifest.read()
+    key, classes = described["key"], len(described["class_names"])
+    data, validation, labels = labelled(given, classes)
     keras_runtime.reset(given.train.seed)
     options = {}
     if given.train.class_weights == "balanced":
-        from sklearn.utils.class_weight import compute_class_weight
-        options["class_weight"] = dict(enumerate(compute_class_weight(
-            "balanced", classes=np.arange(len(names)), y=labels)))
-    resumed, began = os.path.exists(tail.PROGRESS), time.monotonic()
+        options["class_weight"] = class_weight(labels, classes)
+    resumed, start = os.path.exists(tail.PROGRESS), time.monotonic()
     with tensorboard_log.callback("train") as log:
-        model, of_head, of_tail = fit_all(
-            given, names, (views, one_hot[labels]),
-            (validation, one_hot[of_validation]),
-            {**options, "callbacks": [log]})
-    seconds = time.monotonic() - began
-    rows = [["head", *values] for values in zip(
-        *(of_head[name] for name in head.HISTORY))]
-    rows += [["tail", *(epoch[name] for name in head.HISTORY)]
-             for epoch in of_tail]
-    files.write_csv("results/history.csv", ["epoch", "part", *head.HISTORY],
-                    ([k, *row] for k, row in enumerate(rows, start=1)))
-    keras_runtime.save_model(model, files.HEAD)
+        options["callbacks"] = [log]
+        if key["cut"] == cuts.TOP:
+            model = head.build(given.train, data[0][0], classes)
+            of_head, of_tail = fit(model, given.train, data, validation,
+                                   options), []
+        else:
+            model, of_head, of_tail = fit_tail(
+                given, key, classes, data, validation, options)
+    seconds = time.monotonic() - start
+    write(model, of_head, of_tail)
     if not resumed:
         timings.record(files.digest(files.HEAD, "sha256"), seconds)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(tail.PROGRESS)
-    best = int(np.argmax([row[2] for row in rows]))
-    print(f"train: best epoch {best + 1} of {len(rows)} ({rows[best][0]}): "
-          f"validation accuracy {rows[best][2]:.4f}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from stages.lib.common import errors
 
 SPLITS = ("train", "validation", "test")
 HEAD = "models/head.h5"    # the trained head, with its tail if there is a cut
+HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]    # of each epoch
 PARENT = os.getppid()
 
 

@@ -10,7 +10,7 @@ from stages.lib.backbone import backbone, cuts
 from stages.lib.common import errors, files, keras_runtime, manifest
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.images import prepared
-from stages.lib.training import head
+from stages.lib.training import head, numpy_head
 
 IMAGES = 512
 BATCH = 64    # images of one size
@@ -182,7 +182,7 @@ def compare(model, cached, top, images, features):
     said = [both.predict_on_batch(batch) for batch in batches(images)]
     computed, output = map(np.concatenate, zip(*said))
     p = head.probabilities(top, features)
-    q = head.to_probabilities(model, output)
+    q = numpy_head.to_probabilities(output, head.gives_logits(model))
     axes = tuple(range(1, features.ndim))
     return (np.abs(computed - features).max(axis=axes),
             np.abs(p - q).max(axis=1), p.argmax(axis=1) == q.argmax(axis=1))

@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""The head: normalised features in, one output per class."""
+"""The head in Keras: normalised features in, one output for each class."""
 import numpy as np
-from scipy.special import softmax
 from tqdm import tqdm
 
 from stages.lib.common import errors, files, keras_runtime
 from stages.lib.common.keras_runtime import keras
+from stages.lib.training import numpy_head
 
 FLOOR = 1e-3   # least standard deviation: see `normalization`
 ROWS = 4096    # read at a time
 BATCH = 256    # of predictions
-HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]    # of each epoch
-NAME = "head_"    # begins the name of each of its layers
+NAME = "head_"    # prefix of the names of its layers
 
 
 def build(train, x, classes):
-    """Return the untrained head, its input normalised by the rows of `x`.
+    """Return the untrained head; its input is normalised by the rows of `x`.
 
     Args:
         train: `params.Train`.
@@ -25,7 +24,7 @@ def build(train, x, classes):
     Returns:
         keras.Model, float32 (n, d) -> (n, classes), probabilities or logits.
     """
-    given = tensor = keras.Input(x.shape[1:], name="features")
+    inputs = tensor = keras.Input(x.shape[1:], name="features")
     tensor = normalization(x)(tensor)
     for k, units in enumerate(train.hidden, start=1):
         tensor = keras.layers.Dense(units, activation="relu",
@@ -36,16 +35,16 @@ def build(train, x, classes):
     activation = "softmax" if train.output == "softmax" else None
     tensor = keras.layers.Dense(classes, activation=activation,
                                 name="head_output")(tensor)
-    return keras.Model(given, tensor, name="head")
+    return keras.Model(inputs, tensor, name="head")
 
 
 def normalization(x):
     """Return a layer that brings each feature of `x` to mean 0, variance 1.
 
-    A feature that hardly varies is divided by `FLOOR` instead: float error
-    of the backbone would otherwise be blown up to visible size.
+    A feature that hardly varies is divided by `FLOOR`: otherwise, rounding
+    errors of the backbone would become visible.
     """
-    from sklearn.preprocessing import StandardScaler    # 0.3 s: to train only
+    from sklearn.preprocessing import StandardScaler    # only to train
     scaler = StandardScaler()
     for k in range(0, len(x), ROWS):
         scaler.partial_fit(x[k:k + ROWS].astype("float64"))
@@ -57,26 +56,23 @@ def normalization(x):
 
 
 def load(shape, classes):
-    """Return what was trained, the head or the tail and the head.
+    """Return the trained model: the head, or the tail and the head.
 
     Args:
         shape: of an image's features.
-        classes: how many there are.
+        classes: number of classes.
 
     Raises:
-        ArtefactError: missing, damaged, or trained for others.
+        ArtefactError: missing, damaged, or trained on other features.
     """
     model = keras_runtime.load_model(files.HEAD)
-    if model.input_shape[1:] != shape or model.output_shape[1] != classes:
-        raise errors.ArtefactError(
-            f"{files.HEAD}: takes features {model.input_shape[1:]} and tells "
-            f"{model.output_shape[1]} classes apart, wanted are {shape} and "
-            f"{classes}; delete it and run `dvc repro`")
+    numpy_head.check((model.input_shape[1:], model.output_shape[1]),
+                     (shape, classes))
     return model
 
 
 def gives_logits(model):
-    """Tell whether the last layer of `model` is linear."""
+    """Return whether the last layer of `model` is linear."""
     return model.layers[-1].activation is keras.activations.linear
 
 
@@ -84,39 +80,44 @@ def loss(model, smoothing=0.0):
     """Return the cross-entropy that fits the last layer of `model`.
 
     Args:
-        model: a head, or a model that ends with one; its labels are one-hot.
-        smoothing: share of a label that is spread over all classes.
+        model: a head, or a model that ends with one; labels are one-hot.
+        smoothing: share of a label that is spread over all classes, 0..1.
     """
     return keras.losses.CategoricalCrossentropy(
         from_logits=gives_logits(model), label_smoothing=smoothing)
 
 
 def check_finite(history, rates="train.learning_rate, or "
-                  "tail.learning_rate"):
+                 "tail.learning_rate"):
     """Raise a TrainingError if a loss in `history` is not finite.
 
-    `rates` are the parameters to lower.
+    `rates` names the parameters to lower.
     """
     if not np.isfinite([history["loss"], history["val_loss"]]).all():
         raise errors.TrainingError(f"the loss is not finite; lower {rates}")
 
 
 def optimizer(name, rate):
-    """Return the optimizer `name` at `rate`, a number or a schedule."""
+    """Return the optimizer `name` of Keras.
+
+    Args:
+        name: one of `names.OPTIMIZERS`.
+        rate: learning rate, a number or a schedule.
+    """
     return getattr(keras.optimizers, name)(learning_rate=rate)
 
 
 def probabilities(model, x):
-    """Return what the head `model`, with its tail if any, says of `x`.
+    """Return the predictions of a head, or of a tail and a head.
 
     Args:
-        model: with softmax or logits.
-        x: features, float (n, …), read part by part.
+        model: keras.Model, its output is softmax or logits.
+        x: features, float (n, …), read in parts.
 
     Returns:
-        float64 (n, classes), rows that sum to 1.
+        float64 (n, classes), rows sum to 1.
     """
-    return to_probabilities(model, outputs(model, x))
+    return numpy_head.to_probabilities(outputs(model, x), gives_logits(model))
 
 
 def outputs(model, x, title=None):
@@ -132,11 +133,3 @@ def outputs(model, x, title=None):
             found.append(model.predict_on_batch(rows))
             bar.update(len(rows))
     return np.concatenate(found)
-
-
-def to_probabilities(model, output):
-    """Return probabilities, float64 (n, classes), from `model`'s output."""
-    output = output.astype("float64")
-    if gives_logits(model):
-        return softmax(output, axis=1)
-    return output / output.sum(axis=1, keepdims=True)
