@@ -42,7 +42,7 @@ def ours(model, images):
     """Return this project's engine as a function without arguments."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from stages.lib import engine
+    from stages.lib.engines import engine
     loaded = engine.load("tflite", model, None)
 
     def go():
@@ -62,7 +62,7 @@ def predict(model, images):
 
 def function(model, images):
     """Return a tf.function at batches of 64."""
-    from stages.lib.runtime import tf
+    from stages.lib.common.keras_runtime import tf
     pixels = images.astype("float32")
     forward = tf.function(lambda batch: model(batch, training=False))
     return lambda: np.concatenate([forward(pixels[k:k + 64]).numpy()
@@ -74,7 +74,7 @@ def onnx_runtime(model, images):
     import onnxruntime
     import tf2onnx
 
-    from stages.lib.runtime import tf
+    from stages.lib.common.keras_runtime import tf
     proto, _ = tf2onnx.convert.from_keras(model, [tf.TensorSpec(
         (None, *images.shape[1:]), tf.float32, name="pixels")], opset=13)
     options = onnxruntime.SessionOptions()

@@ -48,7 +48,8 @@ def timed(function, times=3):
 
 def frozen(weights, side=160):
     """Return the frozen backbone at the defaults, with pixel scaling."""
-    from stages.lib import backbone, params
+    from stages.lib.backbone import backbone
+    from stages.lib.params import params
     given = params.Backbone(application="MobileNet", options={"alpha": 0.75},
                             weights=weights, pooling="avg", cut="top")
     model = backbone.frozen(backbone.build(given, side), "top")
@@ -58,7 +59,7 @@ def frozen(weights, side=160):
 def predict_rate(source, weights):
     """Return images per second of `Model.predict` with the frozen model."""
     import numpy as np
-    from stages.lib.pixels import rescale
+    from stages.lib.images import rescaling
     with np.load(source) as data:
         images = rescaling.rescale(data["x_train"][:IMAGES], 160).numpy()
     model = frozen(weights)
@@ -72,8 +73,8 @@ def in_the_loop(source, weights):
     tf.data, batches of 128, images scaled up on the way, the default head.
     """
     import numpy as np
-    from stages.lib.pixels import rescale
     from stages.lib.common.keras_runtime import keras, tf
+    from stages.lib.images import rescaling
     with np.load(source) as data:
         x, y = data["x_train"][:2000], data["y_train"][:2000].ravel()
     model = frozen(weights)
@@ -137,7 +138,7 @@ def idle(project, _source, _weights):
 def extraction(_project, source, weights):
     """Engines side by side, then the whole stage."""
     import numpy as np
-    from stages.lib.pixels import rescale
+    from stages.lib.images import rescaling
     with np.load(source) as data:
         images = rescaling.rescale(data["x_train"][:IMAGES], 160).numpy()
     table = engines.measure(frozen(weights), images.astype("uint8"))
@@ -148,8 +149,8 @@ def extraction(_project, source, weights):
 def tail(_project, source, weights):
     """An epoch on cached maps, against the frozen part in the loop."""
     import numpy as np
-    from stages.lib import params
-    from stages.lib.pixels import rescale
+    from stages.lib.images import rescaling
+    from stages.lib.params import params
     with np.load(source) as data:
         images = rescaling.rescale(data["x_train"][:IMAGES], 160).numpy()
         labels = data["y_train"][:IMAGES].ravel()

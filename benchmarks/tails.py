@@ -29,8 +29,10 @@ def models(given, cut, side, classes=10):
 
     Both as one model in the loop, too, with the frozen part run in inference.
     """
-    from stages.lib import backbone, head, tail
-    from stages.lib.common.keras_runtime import keras, start
+    from stages.lib.backbone import backbone
+    from stages.lib.common import keras_runtime
+    from stages.lib.common.keras_runtime import keras
+    from stages.lib.training import head, tail
     keras_runtime.reset(0)
     base = backbone.build(given.backbone, side)
     extractor = backbone.extractor(backbone.frozen(base, cut),
@@ -55,7 +57,7 @@ def measure(given, images, labels):
         images: uint8 (n, side, side, 3), already at the side of the backbone.
         labels: integer (n,).
     """
-    from stages.lib.feed import feed, steps
+    from stages.lib.training import input_pipeline
     one_hot = np.eye(10, dtype="float32")[labels]
     epoch = input_pipeline.steps(labels, BATCH)
     found = {}

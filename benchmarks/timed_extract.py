@@ -24,7 +24,9 @@ def anonymous():
 def main():
     """Run the stage with clocks around what is start-up."""
     from stages import extract
-    from stages.lib import backbone, engine, params
+    from stages.lib.backbone import backbone
+    from stages.lib.engines import engine
+    from stages.lib.params import params
     spent = [time.perf_counter() - BEGIN]
     peak, ended = [0.0], threading.Event()
 

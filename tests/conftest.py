@@ -44,8 +44,7 @@ print(json.dumps(model.evaluate(X, Y, batch_size=128, verbose=0)))
 """
 STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
 # Two for each worker at first: one makes `finished`, the other can do without.
-SLOW = ["test_table", "test_demo", "test_sweep[InceptionResNetV2]",
-        "test_commands", "test_kill", "test_killed_extraction",
+SLOW = ["test_table", "test_demo", "test_commands", "test_kill", "test_killed_extraction",
         "test_random_labels_miss_every_floor"]
 
 
@@ -183,15 +182,20 @@ def tiny_weights(path):
 
 
 def stage(project, monkeypatch, name, *words):
-    """Run `python -m stages.<name> <words>` here; return its last word.
+    """Run a stage or command in this process; return its error line.
 
-    What `sys.exit` was given: a line, or None for success.
+    Args:
+        name: of a stage, or of a module such as "commands.list_cuts".
+        words: its arguments.
+
+    Returns:
+        The argument of `sys.exit`: a line, or None for success.
     """
+    module = name if "." in name else f"stages.{name}"
     monkeypatch.chdir(project.path)
-    monkeypatch.setattr(sys, "argv", [name, *words])
+    monkeypatch.setattr(sys, "argv", [module.split(".")[-1], *words])
     try:
-        runpy.run_module(f"stages.{name}", run_name="__main__",
-                         alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return end.code
     return None

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Take every application through the pipeline's parts, on random weights.
 
-Usage: tests/sweep.py [APPLICATION ...]
+Usage: tests/sweep.py [--families | APPLICATION ...]
 
-What is done is kept in build/sweep.json, so that the sweep goes on where it
-stopped; at the end docs/applications.md is written.
+Results are kept in build/sweep.json, so that an interrupted sweep resumes;
+at the end docs/applications.md is written.  With --families, only the
+smallest application of each family is run, and nothing is kept or written.
 """
 import json
 import os
@@ -15,7 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 import parts  # noqa: E402
-from stages.lib.backbone import applications
+from stages.lib.params import names  # noqa: E402
 
 DONE = os.path.join(ROOT, "build", "sweep.json")
 TABLE = os.path.join(ROOT, "docs", "applications.md")
@@ -63,8 +64,24 @@ def write_table(done):
                    + "\n".join(rows) + "\n")
 
 
+def check_families():
+    """Check the smallest application of each family; exit if one fails."""
+    failed = []
+    for name in SMALLEST:
+        run = subprocess.run([sys.executable, __file__, name], cwd=ROOT,
+                             text=True, capture_output=True, check=False)
+        print(name, (run.stdout if run.returncode == 0 else run.stderr
+                     ).splitlines()[-1], flush=True)
+        failed += [name] * (run.returncode != 0)
+    if failed:
+        sys.exit(f"sweep: failed: {', '.join(failed)}")
+
+
 def main(given):
     """Check `given`, or all that are not done, each in its own process."""
+    if given == ["--families"]:
+        check_families()
+        return
     os.makedirs(os.path.dirname(DONE), exist_ok=True)
     if len(given) == 1:
         print(json.dumps(parts.check(given[0])))
@@ -73,7 +90,7 @@ def main(given):
     if os.path.exists(DONE):
         with open(DONE, encoding="utf-8") as file:
             done = json.load(file)
-    for name in given or sorted(applications.functions()):
+    for name in given or sorted(names.APPLICATIONS):
         if "side" in done.get(name, ()):
             continue
         run = subprocess.run([sys.executable, __file__, name], cwd=ROOT,

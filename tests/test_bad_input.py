@@ -68,11 +68,11 @@ def test_params(project, monkeypatch, values, pattern):
 
 
 @pytest.mark.parametrize("text, pattern", [
-    ("", "params.yaml: holds no keys; write `key: value`"),
-    ("- data", "params.yaml: holds no keys; write `key: value`"),
+    ("", "params.yaml: contains no keys; write `key: value`"),
+    ("- data", "params.yaml: contains no keys; write `key: value`"),
     ("data: [1", r"params.yaml: cannot be read \(while parsing a flow seq")])
 def test_params_without_keys(project, monkeypatch, text, pattern):
-    """What is no YAML, or holds no keys, is refused like a bad value."""
+    """A file that is not YAML, or contains no keys, is refused."""
     with open(project.file("params.yaml"), "w", encoding="utf-8") as file:
         file.write(text)
     refuse(project, monkeypatch, "prepare", pattern)
@@ -212,8 +212,8 @@ def test_damaged_artefacts(project, monkeypatch):
                "be used .*delete it and run `dvc repro`")
     with open(path, "wb") as file:
         file.write(whole[:-1] + b"0")
-    refuse(project, monkeypatch, "train", "features/train_x.npy: not the "
-           "bytes that .*manifest.json vouches for; run `make repair`")
+    refuse(project, monkeypatch, "train", "features/train_x.npy: its "
+           "SHA-256 differs from that in .*manifest.json; run `make repair`")
     os.unlink(project.file("models/head.h5"))
     refuse(project, monkeypatch, "evaluate", "models/head.h5: no model")
     os.unlink(project.file("features/manifest.json"))
@@ -230,8 +230,9 @@ def test_other_head(project, monkeypatch):
                    project.file("models/head.h5"))
         for name in ("evaluate", "fuse"):
             refuse(project, monkeypatch, name, re.escape(
-                f"models/head.h5: takes features {shape} and tells {classes} "
-                "classes apart, wanted are (256,) and 10; delete it"))
+                f"models/head.h5: expects features of shape {shape} and has "
+                f"{classes} outputs, but the features have shape (256,) and "
+                "10 classes; delete it"))
 
 
 def test_rotten_label(project, monkeypatch):
@@ -243,13 +244,13 @@ def test_rotten_label(project, monkeypatch):
         changed[7] = label
         os.unlink(path)    # never write in place: it may be a hard link
         np.save(path, changed)
-        done = project.run("python -m stages.lib.verify")
+        done = project.run("python -m commands.verify_features")
         assert done.returncode == 1
         assert ("data/prepared/train_y.npy: 1 labels that are not those of "
                 "data/prepared/train.json: rows [7]") in done.stdout
         if not trains:
             refuse(project, monkeypatch, "train", "data/prepared/train_y.npy:"
-                   f" row 7: label {label} is no class; run `make verify`")
+                   f" row 7: label {label} is not a class; run `make verify`")
 
 
 def test_stale_features(project, monkeypatch):
@@ -289,8 +290,8 @@ def test_disk_full(project, monkeypatch, name, file):
                           check=False)
     assert done.returncode == 1
     assert re.fullmatch(
-        rf"{name}: {file}: cannot be written \(File too large\); make room "
-        "or mend the permissions, then run again\n", done.stderr), done.stderr
+        rf"{name}: {file}: cannot be written \(File too large\); free "
+        "disk space or fix the permissions, then run again\n", done.stderr), done.stderr
     assert not project.run("find . -name '*.part'").stdout
     assert project.run(listed).stdout == before
     if name == "extract":    # there is room again

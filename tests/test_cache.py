@@ -97,7 +97,7 @@ def test_every_change_is_named(project, monkeypatch, capsys):
         project.set(**values)
         assert extract(project, monkeypatch, capsys)[:2] == (
             300, f"{name} changed")
-    monkeypatch.setattr("stages.lib.backbone.version", lambda name: "9.9")
+    monkeypatch.setattr("stages.lib.engines.engine.version", lambda name: "9.9")
     assert "tensorflow" in extract(project, monkeypatch, capsys)[1]
 
 
@@ -168,7 +168,7 @@ def test_training_draws_views(project, monkeypatch, capsys):
     project.set(extract__views=["identity", "hflip"])
     flip(project.file("features/views/hflip_x.npy"))
     assert stage(project, monkeypatch, "train").startswith(
-        "train: features/views/hflip_x.npy: not the bytes that")
+        "train: features/views/hflip_x.npy: its SHA-256 differs")
 
 
 def test_plan_refuses(project, monkeypatch, capsys):
@@ -181,12 +181,12 @@ def test_plan_refuses(project, monkeypatch, capsys):
         patch.setattr(shutil, "disk_usage", lambda _: Usage(1e5))
         line = stage(project, patch, "extract")
         assert stage(project, patch, "resize") == (
-            "resize: data/resized: 922 kB of disk needed, 100 kB are free: "
-            "lower resize.side, or make room")
-    assert line == ("extract: features: 154 kB of disk needed, 100 kB are "
+            "resize: data/resized: needs 922 kB of disk, 100 kB are free: "
+            "lower resize.side, or free disk space")
+    assert line == ("extract: features: needs 154 kB of disk, 100 kB are "
                     "free: lower resize.side or the number of extract.views, "
-                    "take a later backbone.cut, set extract.dtype to float16, "
-                    "or make room")
+                    "choose a later backbone.cut, set extract.dtype to float16, "
+                    "or free disk space")
     monkeypatch.setattr("psutil.virtual_memory",
                         lambda: namedtuple("M", "available")(1e5))
     assert stage(project, monkeypatch, "extract").startswith(
@@ -204,7 +204,7 @@ def test_plan_of_a_cache_elsewhere(project, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple(
         "Usage", "free")(1e5) if path == "/dev/shm" else real(path))
     assert stage(project, monkeypatch, "extract").startswith(
-        "extract: the cache of DVC: 154 kB of disk needed, 100 kB are free: ")
+        "extract: the cache of DVC: needs 154 kB of disk, 100 kB are free: ")
     assert "extract: features: writes 154 kB (float16, " in (
         capsys.readouterr().out)
 
@@ -213,7 +213,7 @@ def test_plan_changes_nothing(project):
     """`--plan` says what a run would do, and does not do it."""
     project.set(extract__dtype="float16")
     before = project.md5()
-    done = project.run("python -m stages.extract --plan")
+    done = project.run("python -m commands.plan_extract")
     assert done.returncode == 0, done.stdout
     assert "computes 300 of 300 rows: dtype changed" in done.stdout
     assert re.search(r"about 0 min 0 s at [\d,]+ images/s", done.stdout)
@@ -221,9 +221,9 @@ def test_plan_changes_nothing(project):
     assert "up to date" in project.run("dvc status extract").stdout
     assert project.md5() == before
     project.set(resize__side=40)
-    done = project.run("python -m stages.extract --plan")
+    done = project.run("python -m commands.plan_extract")
     assert (done.returncode, done.stdout) == (
-        1, "extract: data/resized/train_x.npy: images of 32 px, resize.side "
+        1, "plan_extract: data/resized/train_x.npy: images of 32 px, resize.side "
         "is 40; run `dvc repro resize` first\n")
 
 
@@ -239,7 +239,7 @@ def test_rotten_scratch(project, monkeypatch, capsys):
 
 
 def test_rotten_cache(project, monkeypatch):
-    """A byte that rots in an array, and so in DVC's cache, is mended."""
+    """A damaged byte in an array, and so in DVC's cache, is repaired."""
     before = project.md5()
     md5 = before["features/train_x.npy"]
     for path in (f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}",
@@ -247,21 +247,21 @@ def test_rotten_cache(project, monkeypatch):
         flip(project.file(path))    # links of one file, before it was copied
     project.repro()    # DVC restores what it has, and trusts it
     assert stage(project, monkeypatch, "train").startswith(
-        "train: features/train_x.npy: not the bytes that features/"
-        "manifest.json vouches for; run `make repair`")
-    done = project.run("python -m stages.lib.verify")
+        "train: features/train_x.npy: its SHA-256 differs from that in "
+        "features/manifest.json; run `make repair`")
+    done = project.run("python -m commands.verify_features")
     assert done.returncode == 1
     assert "features/train_x.npy: 1 damaged rows: 179\n" in done.stdout
-    done = project.run("python -m stages.lib.verify --repair")
+    done = project.run("python -m commands.verify_features --repair")
     assert done.returncode == 0, done.stdout
     assert "computes 1 of 300 rows" in done.stdout
     assert project.repro() == []
     assert project.md5() == before
-    assert project.run("python -m stages.lib.verify").returncode == 0
+    assert project.run("python -m commands.verify_features").returncode == 0
 
 
 def test_rotten_manifest(project, monkeypatch):
-    """A manifest that is not as it was written vouches for nothing."""
+    """A damaged manifest is refused."""
     flip(project.file("features/manifest.json"), 100)
     assert re.match("train: features/manifest.json: (not as extract wrote it|"
                     "cannot be used)", stage(project, monkeypatch, "train"))
@@ -276,8 +276,8 @@ def test_stale_array(project, monkeypatch, capsys):
     extract(project, monkeypatch, capsys)
     os.replace(project.file("stale.npy"), project.file(FEATURES[0]))
     assert stage(project, monkeypatch, "train").startswith(
-        "train: features/train_x.npy: not the bytes that")
-    done = project.run("python -m stages.lib.verify")
+        "train: features/train_x.npy: its SHA-256 differs")
+    done = project.run("python -m commands.verify_features")
     assert done.returncode == 1
     assert "features/train_x.npy: 180 damaged rows: 0, 1, 2" in done.stdout
     assert "features/test_x.npy: 100 rows, good" in done.stdout

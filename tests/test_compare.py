@@ -100,8 +100,8 @@ def test_same_bytes_twice(changeable, monkeypatch):
         promised = {out["path"]: out["md5"] for part in
                     YAML(typ="safe").load(file)["stages"].values()
                     for out in part["outs"]}
-    assert stage(changeable, monkeypatch, "convnet") is None
-    assert stage(changeable, monkeypatch, "compare") is None
+    assert stage(changeable, monkeypatch, "compare.convnet") is None
+    assert stage(changeable, monkeypatch, "compare.compare") is None
     sums = changeable.run("cd compare && md5sum models/*.* results/*.*")
     found = {name: md5 for md5, name in map(str.split,
                                             sums.stdout.splitlines())}
@@ -117,7 +117,7 @@ def test_same_bytes_twice(changeable, monkeypatch):
 def test_no_minutes_but_measured_ones(changeable, monkeypatch, capsys):
     """Without a note of how long it took, the table does not guess."""
     os.unlink(changeable.file("logs/timings.jsonl"))
-    assert stage(changeable, monkeypatch, "compare") is None
+    assert stage(changeable, monkeypatch, "compare.compare") is None
     assert [row["minutes"] for row in table(changeable)] == [""] * 4
     assert "ConvNet: no minutes" in capsys.readouterr().out
 
@@ -125,14 +125,14 @@ def test_no_minutes_but_measured_ones(changeable, monkeypatch, capsys):
 def test_bad_input(changeable, monkeypatch):
     """Unknown keys, wrong values, missing and diverging things are a line."""
     changeable.set(PARAMS, convnet__shift=1.0)
-    assert stage(changeable, monkeypatch, "convnet").startswith(
+    assert stage(changeable, monkeypatch, "compare.convnet").startswith(
         "convnet: compare/params.yaml: convnet.shift: ")
     changeable.set(PARAMS, convnet__shift=0.1, convnet__epoch=3)
     assert ("convnet: compare/params.yaml: convnet.epoch: unknown name"
-            in stage(changeable, monkeypatch, "convnet"))
+            in stage(changeable, monkeypatch, "compare.convnet"))
     os.unlink(changeable.file("compare/models/convnet.h5"))
-    assert "compare/models/convnet.h5" in stage(changeable, monkeypatch,
-                                                "compare")
+    assert "compare/models/convnet.h5" in stage(
+        changeable, monkeypatch, "compare.compare")
 
 
 def test_small_images_come_back():
@@ -205,7 +205,6 @@ def test_charts_follow_their_numbers(tmp_path):
 
 def test_augmentation_is_for_training_only():
     """Images change in training, and in training alone."""
-    from stages import convnet
     images = np.random.default_rng(0).integers(
         0, 256, (4, 16, 16, 3)).astype("float32")
     given = keras.Input((16, 16, 3))

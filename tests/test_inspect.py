@@ -14,6 +14,7 @@ from PIL import Image
 from stages.lib.common import files, manifest
 from stages.lib.inspection import difference
 
+INSPECT = "commands.inspect_features"
 OFFLINE = ('<script src="vega.js"></script><script src="vega-lite.js">'
            '</script><script src="vega-embed.js"></script>{plot_divs}')
 
@@ -21,7 +22,7 @@ OFFLINE = ('<script src="vega.js"></script><script src="vega-lite.js">'
 def inspect(project, monkeypatch, capsys, *words):
     """Return the findings, and the last word of the command."""
     capsys.readouterr()
-    last = stage(project, monkeypatch, "inspect", "--json", *words)
+    last = stage(project, monkeypatch, INSPECT, "--json", *words)
     return json.loads(capsys.readouterr().out), last
 
 
@@ -75,7 +76,7 @@ def test_planted(project, monkeypatch, capsys):
     change(project, monkeypatch, train_rows=tables["train"], **x)
     found, last = inspect(project, monkeypatch, capsys, "--fail-on",
                           "nan,dead,leaks")
-    assert last == ("inspect: found what --fail-on names: nan 300, dead 3, "
+    assert last == ("inspect_features: found what --fail-on names: nan 300, dead 3, "
                     "leaks 2")
     for one in found["arrays"]:
         assert one["dead"] == [7] and one["nan"] == [11]
@@ -85,7 +86,7 @@ def test_planted(project, monkeypatch, capsys):
                               [{**train, "row": 6}, {**test, "row": 51}]]
     assert found["duplicates"] == [[{**train, "row": 8}, {**train, "row": 9}]]
     assert found["accuracy"]["test"] == 1
-    assert stage(project, monkeypatch, "inspect") is None
+    assert stage(project, monkeypatch, INSPECT) is None
     said = capsys.readouterr().out
     for line in ("  1 dead dimensions: 7", "  1 NaN dimensions: 11",
                  "  train 6 = test 51", "Leaks: .*: 2", "  train 8 = train 9",
@@ -114,7 +115,7 @@ def test_near_and_files(project, monkeypatch, capsys):
               encoding="utf-8") as file:
         json.dump(rows[:9], file)
     assert "data/prepared/test.json has 9 rows" in stage(
-        project, monkeypatch, "inspect")
+        project, monkeypatch, INSPECT)
 
 
 def test_suspects(project, monkeypatch, capsys):
@@ -148,8 +149,8 @@ def test_suspects(project, monkeypatch, capsys):
 ])
 def test_options(finished, monkeypatch, words, pattern):
     """What cannot be done is refused in one line."""
-    said = stage(finished, monkeypatch, "inspect", *words)
-    assert re.match(f"inspect: {pattern}", said) and "\n" not in said
+    said = stage(finished, monkeypatch, INSPECT, *words)
+    assert re.match(f"inspect_features: {pattern}", said) and "\n" not in said
 
 
 def test_damaged(project, monkeypatch):
@@ -157,22 +158,22 @@ def test_damaged(project, monkeypatch):
     table = array(project, "features/test_rows")
     labels = array(project, "data/prepared/test_y")
     change(project, monkeypatch, test_rows=table[:-1])
-    assert re.match("inspect: features/test_rows.npy: cannot be used .not the "
-                    "table", stage(project, monkeypatch, "inspect"))
+    assert re.match("inspect_features: features/test_rows.npy: cannot be used .not the "
+                    "table", stage(project, monkeypatch, INSPECT))
     change(project, monkeypatch, test_rows=table, test_y=labels[:-1])
-    assert re.match("inspect: features/test_x.npy has 100 rows, .*_y.npy 99; "
-                    "run", stage(project, monkeypatch, "inspect"))
+    assert re.match("inspect_features: features/test_x.npy has 100 rows, .*_y.npy 99; "
+                    "run", stage(project, monkeypatch, INSPECT))
     change(project, monkeypatch, test_y=labels)
     with open(project.file("features/train_x.npy"), "rb") as file:
         whole = file.read()
     os.unlink(project.file("features/train_x.npy"))
-    assert re.match("inspect: features/train_x.npy: .*No such file",
-                    stage(project, monkeypatch, "inspect"))
+    assert re.match("inspect_features: features/train_x.npy: .*No such file",
+                    stage(project, monkeypatch, INSPECT))
     for content in (whole[:-1], whole[:-1] + b"0"):
         with open(project.file("features/train_x.npy"), "wb") as file:
             file.write(content)
-        assert re.match("inspect: features/train_x.npy: (cannot be used|not "
-                        "the bytes)", stage(project, monkeypatch, "inspect"))
+        assert re.match("inspect_features: features/train_x.npy: (cannot be used|its "
+                        "SHA-256 differs)", stage(project, monkeypatch, INSPECT))
 
 
 def test_difference(project, monkeypatch, capsys):
@@ -210,7 +211,7 @@ def test_projector_and_plots(project, monkeypatch):
              "--projection", "pca"]
     made = ["build/p/sprite.png", "build/p/metadata.tsv", "build/page.html",
             "results/inspect/projection/points.csv"]
-    assert stage(project, monkeypatch, "inspect", *words) is None
+    assert stage(project, monkeypatch, INSPECT, *words) is None
     with open("build/p/features.bytes", "rb") as file:
         points = np.frombuffer(file.read(), "<f4").reshape(300, -1)
     np.testing.assert_array_equal(points[:180], array(
@@ -240,7 +241,7 @@ def test_projector_and_plots(project, monkeypatch):
     np.testing.assert_array_equal(pixels[::2, ::2], second)
     twice = []
     for _ in range(2):    # t-SNE of some
-        assert stage(project, monkeypatch, "inspect", *words[:-2],
+        assert stage(project, monkeypatch, INSPECT, *words[:-2],
                      "--points", "60") is None
         twice.append([files.digest(path, "md5") for path in made])
     assert twice[0] == twice[1]

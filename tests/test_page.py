@@ -16,6 +16,7 @@ webdriver = pytest.importorskip("selenium.webdriver") if (
     os.environ.get("BROWSER") != "required") else __import__(
         "selenium.webdriver", fromlist=["webdriver"])
 FOUND = shutil.which("chromium") and shutil.which("chromedriver")
+INSPECT = "commands.inspect_features"
 COUNT = """
 const plot = document.getElementById("plot");
 return plot.data.slice(0, -1).filter(one => one.visible)
@@ -87,7 +88,7 @@ def test_page(finished, monkeypatch, browser, tmp_path):
     page = str(tmp_path / "page.html")
     command = ["--html", page, "--projection", "pca", "--suspect", "1",
                "--near", "2"]
-    assert stage(finished, monkeypatch, "inspect", *command) is None
+    assert stage(finished, monkeypatch, INSPECT, *command) is None
     open_page(browser, page)
     assert browser.execute_script(COUNT) == 300
     until(lambda: browser.execute_script(DRAWN))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`python -m stages.predict` with a fused model alone."""
+"""`python -m commands.predict_images` with a fused model alone."""
 import io
 import json
 import os
@@ -24,11 +24,11 @@ def predict(monkeypatch, tmp_path, capsys, finished):
 
     def run(*words, model=model, given=b""):
         """Return the status, standard output and standard error."""
-        monkeypatch.setattr(sys, "argv", ["predict", model, *words])
+        monkeypatch.setattr(sys, "argv", ["predict_images", model, *words])
         monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(
             buffer=io.BytesIO(given)))
         with pytest.raises(SystemExit) as end:
-            runpy.run_module("stages.predict", run_name="__main__")
+            runpy.run_module("commands.predict_images", run_name="__main__")
         return (end.value.code, *capsys.readouterr())
 
     return run
@@ -73,10 +73,10 @@ def test_bad_files_are_reported(predict, tmp_path):
     status, said, errors = predict("bad", "nowhere.png")
     assert status == 1
     assert said.startswith("bad/large.jpg\t") and said.count("\n") == 1
-    expected = [f"predict: bad/{name}: {reason}"
+    expected = [f"predict_images: bad/{name}: {reason}"
                 for name, (_, reason) in sorted(bad().items())]
     assert errors.splitlines() == expected + [
-        "predict: nowhere.png: no such file, or a link to nothing"]
+        "predict_images: nowhere.png: no such file, or a link to nothing"]
 
 
 @pytest.mark.parametrize("words, model, line", [

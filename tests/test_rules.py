@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, STAGES
+from conftest import ROOT, STAGES, Project, stage
 from ruamel.yaml import YAML
 
 from stages.lib.params import params
@@ -32,41 +32,118 @@ def pipeline(name="dvc.yaml"):
 
 
 def imported(name):
-    """Return the files of the project that the file `name` imports.
-
-    A module that is named as a program (`"stages.lib.parity"`) counts, too.
-    """
+    """Return the files of the project that the file `name` imports."""
     modules = set()
     for node in ast.walk(ast.parse(text(name))):
         if isinstance(node, ast.ImportFrom):
-            modules.add(node.module)
-            modules |= {f"{node.module}.{item.name}" for item in node.names}
+            modules |= {node.module, *(f"{node.module}.{item.name}"
+                                       for item in node.names)}
         elif isinstance(node, ast.Import):
             modules |= {item.name for item in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            modules.add(node.value)
-    paths = {module.replace(".", "/") + ".py" for module in modules}
-    return {path for path in paths if path.startswith("stages/")
-            and os.path.isfile(os.path.join(ROOT, path))}
+    paths = {f"{module.replace('.', '/')}.py" for module in modules}
+    return {path for path in paths if path in SOURCES}
 
 
-COMPARED = ["convnet", "compare"]    # the stages of compare/dvc.yaml
-
-
-@pytest.mark.parametrize("stage", STAGES + COMPARED)
-def test_imports_are_deps(stage):
-    """DVC knows every file that a stage imports, directly or not."""
-    path, command, up = ("compare/dvc.yaml", "cd .. && exec python", "../"
-                         ) if stage in COMPARED else ("dvc.yaml", "python", "")
-    found, todo = set(), {f"stages/{stage}.py"}
+def needed(name):
+    """Return the files that the file `name` imports, directly or not."""
+    found, todo = set(), {name}
     while todo:
-        name = todo.pop()
-        found.add(name)
-        todo |= imported(name) - found
-    described = pipeline(path)["stages"][stage]
-    deps = {dep for dep in described["deps"] if dep.endswith(".py")}
-    assert deps == {up + name for name in found}
-    assert described["cmd"] == f"{command} -m stages.{stage}"
+        path = todo.pop()
+        found.add(path)
+        todo |= imported(path) - found
+    return found - {name}
+
+
+def code(stage, path):
+    """Return the code dependencies of a stage in the dvc.yaml at `path`."""
+    return {dep for dep in pipeline(path)["stages"][stage]["deps"]
+            if dep.endswith(".py") or "stages/lib" in dep}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_folders_are_deps(stage):
+    """A stage's code is its file and the folders whose modules it imports."""
+    folders = {os.path.dirname(path) for path in needed(f"stages/{stage}.py")}
+    assert 3 <= len(folders) <= 6
+    assert code(stage, "dvc.yaml") == {f"stages/{stage}.py", *folders}
+    assert pipeline()["stages"][stage]["cmd"] == f"python -m stages.{stage}"
+
+
+@pytest.mark.parametrize("stage", ["convnet", "compare"])
+def test_files_are_deps_of_compare(stage):
+    """compare/dvc.yaml names files: outside, DVC ignores no __pycache__."""
+    files = {f"../{path}" for path in needed(f"compare/{stage}.py")}
+    assert code(stage, "compare/dvc.yaml") == {f"{stage}.py", *files}
+    assert pipeline("compare/dvc.yaml")["stages"][stage]["cmd"] == (
+        f"cd .. && exec python -m compare.{stage}")
+
+
+def test_pipeline_is_short():
+    """dvc.yaml fits on a few screens, and names no file of stages/lib."""
+    assert len(text("dvc.yaml").splitlines()) <= 170
+    assert not re.search(r"stages/lib/\w+/\w+\.py", text("dvc.yaml"))
+    assert "__pycache__/" in text(".dvcignore").splitlines()
+
+
+LAYERS = ["common", "params", "images", "sources", "backbone", "engines",
+          "cache", "training", "fusing", "results", "inspection"]
+
+
+def test_imports_run_one_way():
+    """A folder of stages/lib imports earlier ones only, and no stage."""
+    for name in SOURCES:
+        if not name.startswith("stages/lib/"):
+            continue
+        folder = name.split("/")[2]
+        assert name.count("/") == 3 and folder in LAYERS, name
+        for path in imported(name):
+            assert path.startswith("stages/lib/"), (name, path)
+            assert LAYERS.index(path.split("/")[2]) <= LAYERS.index(
+                folder), (name, path)
+        assert "__main__" not in text(name), name
+
+
+def test_one_import_style():
+    """Our own code is imported as modules: `from package import module`."""
+    for name in SOURCES:
+        for node in ast.walk(ast.parse(text(name))):
+            if isinstance(node, ast.Import):
+                assert not any(item.name.startswith(("stages", "commands"))
+                               for item in node.names), name
+            if not isinstance(node, ast.ImportFrom) or not (
+                    node.module.startswith(("stages", "commands", "compare"))):
+                continue
+            path = node.module.replace(".", "/")
+            for item in node.names:
+                assert f"{path}/{item.name}.py" in SOURCES or (
+                    node.module.endswith(".keras_runtime")
+                    and item.name in ("keras", "tf")), (name, item.name)
+
+
+def test_imports_that_cost():
+    """`prepare` and `resize` of arrays import only what they use."""
+    for line, unwanted in [
+            ("from stages import prepare",
+             {"tensorflow", "PIL", "stages.lib.backbone"}),
+            ("from stages.lib.sources import npz", {"tensorflow", "PIL"}),
+            ("from stages import evaluate", {"tensorflow"}),
+            ("from stages import resize", {"PIL.Image", "sklearn", "dvc"})]:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{line}; import sys; "
+             "print(*sys.modules, sep='\\n')"], cwd=ROOT, check=True,
+            capture_output=True, text=True)
+        assert not unwanted & set(done.stdout.split()), line
+
+
+@pytest.mark.parametrize("name", sorted(
+    name[:-3].replace("/", ".") for name in SOURCES
+    if name.startswith("commands/")))
+def test_commands_have_help(name, monkeypatch, capsys):
+    """`python -m commands.<verb>_<noun> --help` shows what it is."""
+    assert re.fullmatch(r"commands\.[a-z]+_[a-z]+", name)
+    with monkeypatch.context() as patch:
+        assert stage(Project(ROOT), patch, name, "--help") in (0, None)
+    assert f"usage: python -m {name} " in capsys.readouterr().out
 
 
 def test_stages_stand_in_the_order_of_flow():
@@ -79,7 +156,7 @@ def test_stages_stand_in_the_order_of_flow():
                 for out in stage["outs"]]
         for dep in stage["deps"]:
             assert (dep in written or dep.startswith("${")
-                    or os.path.isfile(os.path.join(ROOT, dep))), dep
+                    or os.path.exists(os.path.join(ROOT, dep))), dep
         written |= set(outs)
         uncached = any(isinstance(out, dict) for out in stage["outs"])
         assert uncached == (name == "resize")
@@ -141,11 +218,10 @@ def test_script_has_one_import():
 
 
 def test_stages_do_not_import_each_other():
-    """stages/lib never imports a stage, nor does a stage another one."""
-    for name in SOURCES:
-        if name.startswith("stages/"):
-            assert all(path.startswith("stages/lib/")
-                       for path in imported(name)), name
+    """A stage imports nothing but stages/lib."""
+    for name in [f"stages/{stage}.py" for stage in STAGES]:
+        assert all(path.startswith("stages/lib/")
+                   for path in imported(name)), name
 
 
 def test_lock_has_no_addresses():

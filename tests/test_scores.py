@@ -60,14 +60,15 @@ def test_tables(finished):
     ("float16", 9e-3, 0.99, False), ("float16", 2e-2, 1.0, False)])
 def test_tolerances(dtype, difference, agreement, good):
     """The fused model is refused beyond the tolerances of the dtype."""
-    result = {"probability_difference": difference, "worst_row": "test row 7",
-              "class_agreement": agreement}
-    features = np.arange(6.0).reshape(3, 2)
+    measured = {"result": {
+        "probability_difference": difference, "worst_row": "test row 7",
+        "class_agreement": agreement}, "varies": True, "weights": "w"}
+    key = {"dtype": dtype, "weights": "w"}
     if good:
-        parity.judge(result, features, dtype)
+        parity.judge(measured, key)
     else:
         with pytest.raises(errors.ParityError, match="worst is test row 7"):
-            parity.judge(result, features, dtype)
+            parity.judge(measured, key)
 
 
 def test_loading_must_be_quiet():

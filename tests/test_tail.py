@@ -10,11 +10,12 @@ import time
 
 import numpy as np
 import pytest
-from conftest import environment, stage
+from conftest import ROOT, environment, stage
 from tensorboard.backend.event_processing.event_accumulator import \
     EventAccumulator
 
-from stages.lib.backbone import alexnet, backbone, cuts
+from commands import convert_alexnet
+from stages.lib.backbone import backbone, cuts
 from stages.lib.common import errors, keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
@@ -161,7 +162,7 @@ def test_cut_by_name_index_and_count():
 
 def test_cut_table(project):
     """The table's bytes are those of the arrays that extract writes."""
-    done = project.run("python -m stages.lib.cut_table")
+    done = project.run("python -m commands.list_cuts")
     assert done.returncode == 0, done.stdout
     assert re.search(rf"{CUT} +4x4x64 +4.1 kB +1.23 MB", done.stdout)
 
@@ -216,9 +217,8 @@ def test_alexnet(tmp_path, kind):
         from safetensors.numpy import save_file
         save_file(state, source)
     target = str(tmp_path / "alexnet.h5")
-    root = os.path.dirname(os.path.dirname(os.path.dirname(params.__file__)))
-    subprocess.run([sys.executable, "-m", "stages.lib.alexnet", source,
-                    target], cwd=root, check=True)
+    subprocess.run([sys.executable, "-m", "commands.convert_alexnet", source,
+                    target], cwd=ROOT, check=True)
     keras_runtime.reset(0)
     given = params.Backbone(application="AlexNet", options={}, cut="top",
                             pooling="avg", weights=target)
@@ -231,13 +231,12 @@ def test_alexnet(tmp_path, kind):
 
 def test_alexnet_refuses_other_states(tmp_path):
     """What is missing, or of another shape, is named."""
-    from stages.lib.alexnet import convert
     state = alexnet_state(np.random.default_rng(0))
     with pytest.raises(errors.WeightsError, match="features.8.bias is not in"):
-        alexnet.convert({name: value for name, value in state.items()
+        convert_alexnet.convert({name: value for name, value in state.items()
                  if name != "features.8.bias"}, str(tmp_path / "a.h5"))
     state["features.0.weight"] = state["features.0.weight"][:, :1]
     with pytest.raises(errors.WeightsError, match=r"features.0.weight: shape \(11, "
                        r"11, 1, 64\), AlexNet's is \(11, 11, 3, 64\)"):
-        alexnet.convert(state, str(tmp_path / "a.h5"))
+        convert_alexnet.convert(state, str(tmp_path / "a.h5"))
     assert not os.listdir(tmp_path)

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""The plan of extract: why, how much disk and memory, how long; or a refusal.
-"""
+"""The plan of extract: reason, disk, memory and time; or a refusal."""
 import glob
 import os
 import shutil
@@ -8,17 +7,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
-from dvc.repo import Repo
 
 from stages.lib.cache import lookup
 from stages.lib.common import errors, files
 
-SMALLER = ("lower resize.side or the number of extract.views, take a later "
-           "backbone.cut, set extract.dtype to float16, or make room")
+SMALLER = ("lower resize.side or the number of extract.views, choose a later "
+           "backbone.cut, set extract.dtype to float16, or free disk space")
 
 
 def why(cache):
-    """Return in words why rows are computed."""
+    """Return the reason why rows are computed, as text."""
     new = sum(map(len, cache.new.values()))
     if not new:
         return "no new images"
@@ -41,20 +39,22 @@ def why(cache):
 
 
 def plan(cache, engine, read):
-    """Print what is going to happen.
+    """Print what `extract` is going to do.
 
     Args:
         cache: `cache.Cache`.
         engine: `engine.Engine`.
-        read: from row numbers to pixels, for a short measured probe.
+        read: function from row numbers to pixels, to measure the speed.
 
     Raises:
-        PlanError: it does not fit; nothing was written.
+        PlanError: it does not fit on disk or into memory.
     """
     total = sum(map(len, cache.images.values()))
     new = sum(map(len, cache.new.values()))
     print(f"extract: computes {new:,} of {total:,} rows: {why(cache)}")
-    _disk(cache)
+    need = cache.bytes_to_write()
+    if need:
+        _disk(cache, need)
     _memory(cache)
     if new > engine.workers * engine.chunk:
         rate = _probe(engine, read, min(engine.chunk,
@@ -64,15 +64,16 @@ def plan(cache, engine, read):
               "images/s", flush=True)
 
 
-def _disk(cache):
-    """Print what will be written and where, refuse what does not fit."""
-    need, repo = cache.bytes_to_write(), Repo()
+def _disk(cache, need):
+    """Print where `need` bytes are written; refuse what does not fit."""
+    from dvc.repo import Repo    # half a second
+    repo = Repo()
     dvc, first = repo.cache.local.path, repo.config["cache"].get("type", [""])
     while not os.path.exists(dvc):
         dvc = os.path.dirname(dvc)
     needs = {"features": need}
     if os.stat(dvc).st_dev != os.stat("features").st_dev:
-        needs["the cache of DVC"] = need    # on a disk of its own
+        needs["the cache of DVC"] = need    # on another disk
     elif first[0] not in ("hardlink", "symlink"):
         needs = {"features and their copy in the cache of DVC": 2 * need}
     for place, need in needs.items():
@@ -85,21 +86,21 @@ def _disk(cache):
 
 
 def _freed(cache):
-    """Return the bytes of the scratch of other keys, which goes first."""
-    found = [os.stat(path) for path in glob.glob(f"{lookup.SCRATCH}/*/**/*.npy",
-                                                 recursive=True)
+    """Return the bytes of other keys' scratch, which is removed first."""
+    paths = glob.glob(f"{lookup.SCRATCH}/*/**/*.npy", recursive=True)
+    found = [os.stat(path) for path in paths
              if not path.startswith(cache.folder)]
     return sum(512 * one.st_blocks for one in found if one.st_nlink == 1)
 
 
 def _memory(cache):
-    """Print the memory that training will take, refuse what does not fit."""
+    """Print the memory that training needs; refuse what does not fit."""
     if len(cache.shape) > 1:    # maps stay on disk
         return
     rows = sum(len(images) for name, images in cache.images.items()
                if name != "test")
     need, free = rows * cache.shape[0] * 4, psutil.virtual_memory().available
-    print(f"extract: training will hold {files.readable(need)} in memory, "
+    print(f"extract: training needs {files.readable(need)} of memory, "
           f"{files.readable(free)} are free")
     if need > free:
         raise errors.PlanError(

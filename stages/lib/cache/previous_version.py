@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""The features of the last version, in DVC's own cache."""
+"""The features of the previous version, in DVC's cache."""
 import os
-
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
 
 from stages.lib.cache import row_store
 from stages.lib.common import errors, manifest
 
 
 def outs():
-    """Return path in the project -> path in DVC's cache, md5 of its content.
+    """Return path in the project -> (path in DVC's cache, md5).
 
-    Of what `extract` wrote last, by dvc.lock.  While the stage runs, its
-    outs are gone from the project, but not from DVC's cache.  Empty where
-    there is no dvc.lock, or it cannot be read.
+    The outs of `extract` that dvc.lock names.  While the stage runs, they are
+    missing in the project, but not in DVC's cache.  Empty if dvc.lock is
+    missing or cannot be read.
     """
+    from dvc.exceptions import DvcException    # half a second
+    from dvc.repo import Repo
     found = {}
     try:
         stages = Repo().stage.load_one("dvc.yaml", "extract")
@@ -33,19 +32,19 @@ def outs():
                 found["/".join([str(out), *key])] = (
                     out.cache.oid_to_path(inner.value), inner.value)
     except (DvcException, OSError, AttributeError, TypeError) as error:
-        print(f"extract: the last version cannot be found in DVC's cache "
+        print(f"extract: the previous version cannot be found in DVC's cache "
               f"({error}); all rows are computed")
     return found
 
 
 def load(found):
-    """Return the key and the `Rows` of the last version.
+    """Return the key and the `StoredRows` of the previous version.
 
     Args:
         found: what `outs` returned.
 
     Returns:
-        (None, []) where DVC's cache does not hold it any more.
+        (None, []) if DVC's cache no longer contains it.
     """
     path = found.get(manifest.PATH, ("", ""))[0]
     if not os.path.exists(path):

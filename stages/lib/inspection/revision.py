@@ -46,8 +46,9 @@ def _split(system, split, promised, rev):
             copy.flush()
             if path in promised and (digest.hexdigest()
                                      != promised[path]["sha256"]):
-                raise errors.ArtefactError(f"{path} of {rev}: not the bytes that "
-                                    f"its {manifest.PATH} vouches for")
+                raise errors.ArtefactError(
+                    f"{path} of {rev}: its SHA-256 differs from that in its "
+                    f"{manifest.PATH}")
             found.append(read(arrays.open_array(copy.name)))
     vectors, table, labels = found
     if table.dtype != row_store.TABLE or not len(vectors) == len(table) == len(labels):

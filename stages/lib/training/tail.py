@@ -71,7 +71,7 @@ def train(model, given, data, validation, options, progress):
         if progress.epochs - progress.best_epoch >= given.train.patience:
             break
         keras.utils.set_random_seed(given.train.seed + number)
-        model.train_function = None    # dropout begins anew, from this seed
+        model.train_function = None    # so that dropout uses this seed
         done = model.fit(
             input_pipeline.shuffled(*data, tail.batch_size, given.train.seed, number),
             steps_per_epoch=epoch, initial_epoch=of_head + number,
@@ -105,7 +105,7 @@ class Progress:
                     [file[f"{name}_{k}"] for k in range(file[name])]
                     for name in ("best", "state")]
         except Exception as error:   # a damaged zip raises anything
-            print(f"train: {PROGRESS}: damaged ({error}); begins anew")
+            print(f"train: {PROGRESS}: damaged ({error}); starts again")
             self.history, self._state = [], None
 
     @property

@@ -21,5 +21,5 @@ def callback(stage):
         if log not in str(error):
             raise
         raise errors.StorageError(f"{log}: TensorBoard's log cannot be written "
-                           f"({error.message}); make room, then run again"
+                           f"({error.message}); free disk space, then run again"
                            ) from error
