@@ -72,8 +72,8 @@ def measure(given, images, labels):
 
         def cached():
             """Train on the cached maps."""
-            behind.fit(input_pipeline.shuffled([maps], one_hot, BATCH, 0), verbose=0,
-                       steps_per_epoch=epoch * epochs)
+            behind.fit(input_pipeline.shuffled([maps], one_hot, BATCH, 0),
+                       steps_per_epoch=epoch * epochs, verbose=0)
 
         def in_the_loop():
             """Train one epoch of the same layers, the rest in the loop."""
@@ -82,7 +82,8 @@ def measure(given, images, labels):
 
         def fed():
             """Draw as much as `cached`, train nothing."""
-            for _ in input_pipeline.shuffled([maps], one_hot, BATCH, 0).take(epoch * epochs):
+            batches = input_pipeline.shuffled([maps], one_hot, BATCH, 0)
+            for _ in batches.take(epoch * epochs):
                 pass
 
         of_cache, of_loop, of_feed = (

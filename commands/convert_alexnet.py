@@ -28,14 +28,16 @@ def convert(state, path):
         for kind, old in zip(("weight", "bias"), layer.get_weights()):
             name = f"features.{number}.{kind}"
             if name not in state:
-                raise errors.WeightsError(f"{name} is not in the state dict; it must "
-                                   "be that of torchvision's alexnet")
+                raise errors.WeightsError(
+                    f"{name} is not in the state dict; it must "
+                    "be that of torchvision's alexnet")
             array = np.asarray(state[name], dtype="float32")
             if kind == "weight" and array.ndim == 4:
                 array = array.transpose(2, 3, 1, 0)
             if array.shape != old.shape:
-                raise errors.WeightsError(f"{name}: shape {array.shape}, AlexNet's "
-                                   f"is {old.shape}")
+                raise errors.WeightsError(
+                    f"{name}: shape {array.shape}, AlexNet's "
+                    f"is {old.shape}")
             arrays.append(array)
         layer.set_weights(arrays)
     model.save_weights(path)

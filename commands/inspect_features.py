@@ -18,7 +18,8 @@ import numpy as np
 
 from stages.lib.common import errors, files, manifest, stage
 from stages.lib.inspection import (
-    cached_features, difference, doctor, options, page, projection, projector, report, revision)
+    cached_features, difference, doctor, options, page, projection, projector,
+    report, revision)
 
 
 def predictions(features, chosen):
@@ -80,7 +81,8 @@ def demand(findings, unwanted):
              for name in unwanted
              if counts.get(name, len(findings.get(name, ())))]
     if found:
-        raise errors.FindingError(f"found what --fail-on names: {', '.join(found)}")
+        raise errors.FindingError(
+            f"found what --fail-on names: {', '.join(found)}")
 
 
 def main():

@@ -42,7 +42,8 @@ def main():
     for index, name, shape, size, disk, left in table(
             model, given.extract.dtype, rows):
         print(f"{index:5} {name:34} {'x'.join(map(str, shape)):>16} "
-              f"{files.readable(size):>9} {files.readable(disk):>14} {left:19,}")
+              f"{files.readable(size):>9} {files.readable(disk):>14} "
+              f"{left:19,}")
 
 
 if __name__ == "__main__":

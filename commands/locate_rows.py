@@ -27,15 +27,16 @@ def find(what, rows):
         split, number = row[1], int(row[2])
         if number >= len(rows[split]):
             raise errors.SourceError(f"{what}: {split} has the rows 0 to "
-                              f"{len(rows[split]) - 1}")
+                                     f"{len(rows[split]) - 1}")
         return [(split, number)]
     end = os.sep + os.path.normpath(what)
     found = [(split, k) for split, images in rows.items()
              for k, image in enumerate(images)
              if (os.sep + image["image"]).endswith(end)]
     if not found:
-        raise errors.SourceError(f"{what}: no row matches; a row is written like "
-                          "train:17, an image like in data/prepared/*.json")
+        raise errors.SourceError(
+            f"{what}: no row matches; a row is written like "
+            "train:17, an image like in data/prepared/*.json")
     return found
 
 

@@ -65,7 +65,8 @@ class Predictor:
         """
         images = pixels[None].astype("float32")
         if self._side and pixels.shape[:2] != (self._side, self._side):
-            images = rescaling.rescale(images, self._side, self._mode, antialias=True)
+            images = rescaling.rescale(
+                images, self._side, self._mode, antialias=True)
         return numpy_head.to_probabilities(
             self._model.predict_on_batch(images),
             head.gives_logits(self._model))[0]

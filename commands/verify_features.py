@@ -69,7 +69,8 @@ def verify():
         if path.endswith("_x.npy"):
             found = faults(path, described, made["class_names"])
             if not found:
-                print(f"verify_features: {path}: {described[path]['rows']:,} rows, good")
+                print(f"verify_features: {path}: "
+                      f"{described[path]['rows']:,} rows, good")
             wrong += found
     return wrong
 
@@ -78,8 +79,8 @@ def repair():
     """Remove damaged files from DVC's cache, compute their rows again."""
     for name, (path, md5) in previous_version.outs().items():
         if os.path.exists(path) and files.digest(path, "md5") != md5:
-            print(f"verify_features: {name}: its copy in DVC's cache is damaged, too: "
-                  "removed")
+            print(f"verify_features: {name}: its copy in DVC's cache is "
+                  "damaged, too: removed")
             os.unlink(path)
     done = subprocess.run(["dvc", "repro", "--force", "--single-item",
                            "extract"], check=False)
@@ -99,8 +100,9 @@ def main():
         repair()
         wrong = verify()
     if wrong:
-        raise errors.ArtefactError("\n".join(["features are damaged", *wrong,
-                                       f"to repair them, {manifest.REPAIR}"]))
+        raise errors.ArtefactError("\n".join([
+            "features are damaged", *wrong,
+            f"to repair them, {manifest.REPAIR}"]))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def fit(model, given, data, validation, callbacks):
     whole = augmented(model, given)
     whole.compile(keras.optimizers.Adam(rate), head.loss(model), ["accuracy"])
     history = whole.fit(
-        input_pipeline.shuffled([data[0]], data[1], given.batch_size, given.seed),
+        input_pipeline.shuffled([data[0]], data[1], given.batch_size,
+                                given.seed),
         steps_per_epoch=epoch, epochs=given.epochs,
         validation_data=validation, validation_batch_size=BATCH,
         verbose=keras_runtime.VERBOSE, callbacks=[best, *callbacks]).history
@@ -144,9 +145,10 @@ def main():
         history = fit(model, given, data, validation, [log])
     seconds = time.monotonic() - began
     keep_history(history)
-    metrics = {split: scores.scores(head.probabilities(model, splits[split][0]),
-                             splits[split][1])
-               for split in ("validation", "test")}
+    metrics = {}
+    for split in ("validation", "test"):
+        x, labels = splits[split]
+        metrics[split] = scores.scores(head.probabilities(model, x), labels)
     files.write_json("compare/results/convnet.json", metrics)
     keras_runtime.save_model(trunk, TRUNK)
     keras_runtime.save_model(model, MODEL, class_names=names)

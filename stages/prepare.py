@@ -42,8 +42,8 @@ def carve(labels, fraction, seed, names, param="data.validation_fraction"):
 
 def take(split, rows):
     """Return these rows of a `Split`."""
-    return dataset.Split(split.x[rows], split.y[rows], [split.rows[k] for k in rows],
-                 split.pictures[rows])
+    return dataset.Split(split.x[rows], split.y[rows],
+                         [split.rows[k] for k in rows], split.pictures[rows])
 
 
 def complete(splits, given, names):
@@ -59,12 +59,14 @@ def complete(splits, given, names):
     """
     splits = dict(splits)
     if len(names) < 2:
-        raise errors.SourceError(f"{given.source}: {len(names)} classes with images; "
-                          "two at least are needed")
+        raise errors.SourceError(
+            f"{given.source}: {len(names)} classes with images; "
+            "two at least are needed")
     absent = missing(splits.get("train"), names)
     if absent:
-        raise errors.SourceError(f"{given.source}: train has no image of the class "
-                          f"{absent[0]}; bring some, or remove the class")
+        raise errors.SourceError(
+            f"{given.source}: train has no image of the class "
+            f"{absent[0]}; bring some, or remove the class")
     for split in ("test", "validation"):
         if split not in splits:
             param = f"{split}_fraction"

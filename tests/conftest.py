@@ -44,8 +44,8 @@ print(json.dumps(model.evaluate(X, Y, batch_size=128, verbose=0)))
 """
 STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
 # Two for each worker at first: one makes `finished`, the other can do without.
-SLOW = ["test_table", "test_demo", "test_commands", "test_kill", "test_killed_extraction",
-        "test_random_labels_miss_every_floor"]
+SLOW = ["test_table", "test_demo", "test_commands", "test_kill",
+        "test_killed_extraction", "test_random_labels_miss_every_floor"]
 
 
 def pytest_configure():

@@ -48,8 +48,9 @@ def difference(project, features):
               encoding="utf-8") as file:
         images = [row["image"] for row in json.load(file)]
     rows = np.linspace(0, len(images) - 1, IMAGES).astype(int)
-    done = project.run(f"python -m commands.predict_images {MODEL} --json --top 99 "
-                       + " ".join(f"{FOLDER}/{images[k]}" for k in rows))
+    done = project.run(
+        f"python -m commands.predict_images {MODEL} --json --top 99 "
+        + " ".join(f"{FOLDER}/{images[k]}" for k in rows))
     assert done.returncode == 0, done.stdout
     with open(project.file("data/prepared/dataset.json"),
               encoding="utf-8") as file:

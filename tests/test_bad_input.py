@@ -224,8 +224,8 @@ def test_other_head(project, monkeypatch):
     """A head for other features or classes is neither fused nor scored."""
     for shape, classes in (((256,), 3), ((255,), 10)):
         given = keras.Input(shape)
-        keras_runtime.save_model(keras.Model(given, keras.layers.Dense(classes)(given)),
-                   project.file("models/new.h5"))
+        model = keras.Model(given, keras.layers.Dense(classes)(given))
+        keras_runtime.save_model(model, project.file("models/new.h5"))
         os.replace(project.file("models/new.h5"),
                    project.file("models/head.h5"))
         for name in ("evaluate", "fuse"):
@@ -291,7 +291,8 @@ def test_disk_full(project, monkeypatch, name, file):
     assert done.returncode == 1
     assert re.fullmatch(
         rf"{name}: {file}: cannot be written \(File too large\); free "
-        "disk space or fix the permissions, then run again\n", done.stderr), done.stderr
+        "disk space or fix the permissions, then run again\n",
+        done.stderr), done.stderr
     assert not project.run("find . -name '*.part'").stdout
     assert project.run(listed).stdout == before
     if name == "extract":    # there is room again

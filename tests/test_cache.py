@@ -97,7 +97,8 @@ def test_every_change_is_named(project, monkeypatch, capsys):
         project.set(**values)
         assert extract(project, monkeypatch, capsys)[:2] == (
             300, f"{name} changed")
-    monkeypatch.setattr("stages.lib.engines.engine.version", lambda name: "9.9")
+    monkeypatch.setattr("stages.lib.engines.engine.version",
+                        lambda name: "9.9")
     assert "tensorflow" in extract(project, monkeypatch, capsys)[1]
 
 
@@ -125,8 +126,8 @@ def test_what_tflite_cannot_take():
     """The error names the other engine."""
     images = keras.Input((8, 8, 3))
     model = keras.Model(images, tf.linalg.svd(images, compute_uv=False))
-    with pytest.raises(errors.EngineError, match="extract.engine: TensorFlow Lite "
-                       "cannot take .*set extract.engine to tensorflow"):
+    with pytest.raises(errors.EngineError, match="extract.engine: TensorFlow "
+                       "Lite cannot take .*set extract.engine to tensorflow"):
         engine.load("tflite", model, None)
 
 
@@ -183,10 +184,11 @@ def test_plan_refuses(project, monkeypatch, capsys):
         assert stage(project, patch, "resize") == (
             "resize: data/resized: needs 922 kB of disk, 100 kB are free: "
             "lower resize.side, or free disk space")
-    assert line == ("extract: features: needs 154 kB of disk, 100 kB are "
-                    "free: lower resize.side or the number of extract.views, "
-                    "choose a later backbone.cut, set extract.dtype to float16, "
-                    "or free disk space")
+    assert line == (
+        "extract: features: needs 154 kB of disk, 100 kB are "
+        "free: lower resize.side or the number of extract.views, "
+        "choose a later backbone.cut, set extract.dtype to float16, "
+        "or free disk space")
     monkeypatch.setattr("psutil.virtual_memory",
                         lambda: namedtuple("M", "available")(1e5))
     assert stage(project, monkeypatch, "extract").startswith(
@@ -223,8 +225,8 @@ def test_plan_changes_nothing(project):
     project.set(resize__side=40)
     done = project.run("python -m commands.plan_extract")
     assert (done.returncode, done.stdout) == (
-        1, "plan_extract: data/resized/train_x.npy: images of 32 px, resize.side "
-        "is 40; run `dvc repro resize` first\n")
+        1, "plan_extract: data/resized/train_x.npy: images of 32 px, "
+        "resize.side is 40; run `dvc repro resize` first\n")
 
 
 def test_rotten_scratch(project, monkeypatch, capsys):

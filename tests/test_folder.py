@@ -174,7 +174,9 @@ def test_end_to_end(project, tmp_path, monkeypatch):
     for done in said:
         assert done.returncode == 0, done.stdout
     x = np.load(project.file("features/test_x.npy"))
-    p = head.probabilities(keras_runtime.load_model(project.file("models/head.h5")), x)
+    p = head.probabilities(
+        keras_runtime.load_model(
+            project.file("models/head.h5")), x)
     rows = read(project, "data/prepared/test.json")
     names = ["coat", "gr\u00fcn", "hat"]
     predicted = said[1].stdout.splitlines()

@@ -49,7 +49,8 @@ def clusters(project):
     """Return labels by split, and features that lie near class centres."""
     random = np.random.default_rng(0)
     centres = random.normal(size=(CLASSES, 256))
-    y = {split: array(project, f"data/prepared/{split}_y") for split in files.SPLITS}
+    y = {split: array(project, f"data/prepared/{split}_y")
+         for split in files.SPLITS}
     return y, {f"{split}_x": (centres[labels] + random.normal(
         0, 0.5, (len(labels), 256))).astype("float32")
         for split, labels in y.items()}
@@ -62,7 +63,7 @@ def test_planted(project, monkeypatch, capsys):
               for split in files.SPLITS}
     change(project, monkeypatch, **x)
     found, last = inspect(project, monkeypatch, capsys, "--fail-on",
-                          "nan,dead,leaks,duplicates,suspects")
+                          "nan,dead,leaks,duplicates,label_errors")
     assert last is None
     assert min(found["accuracy"].values()) == 1
     assert [one["rows"] for one in found["arrays"]] == [180, 20, 100]
@@ -76,8 +77,9 @@ def test_planted(project, monkeypatch, capsys):
     change(project, monkeypatch, train_rows=tables["train"], **x)
     found, last = inspect(project, monkeypatch, capsys, "--fail-on",
                           "nan,dead,leaks")
-    assert last == ("inspect_features: found what --fail-on names: nan 300, dead 3, "
-                    "leaks 2")
+    assert last == (
+        "inspect_features: found what --fail-on names: nan 300, dead 3, "
+        "leaks 2")
     for one in found["arrays"]:
         assert one["dead"] == [7] and one["nan"] == [11]
     assert found["arrays"][0]["infinite"] == [3]
@@ -118,24 +120,24 @@ def test_near_and_files(project, monkeypatch, capsys):
         project, monkeypatch, INSPECT)
 
 
-def test_suspects(project, monkeypatch, capsys):
-    """Flipped labels, and only they, are suspects; the classes are named."""
+def test_label_errors(project, monkeypatch, capsys):
+    """Changed labels, and no others, are suspected label errors."""
     y, x = clusters(project)
     rows = [10, 20, 30, 40, 50]
     flipped = y["train"].copy()
     flipped[rows] = (flipped[rows] + 3) % CLASSES
     change(project, monkeypatch, train_y=flipped, **x)
     found, _ = inspect(project, monkeypatch, capsys)
-    assert sorted(one["row"] for one in found["suspects"]) == rows
-    for one in found["suspects"]:
-        assert one["neighbours_say"] == str(y["train"][one["row"]])
+    assert sorted(one["row"] for one in found["label_errors"]) == rows
+    for one in found["label_errors"]:
+        assert one["neighbours_predict"] == str(y["train"][one["row"]])
         assert one["class"] == str(flipped[one["row"]])
-        assert one["split"] == "train" and one["belief"] < 0.05
+        assert one["split"] == "train" and one["label_score"] < 0.05
     assert found["pairs"][0]["mistaken"] >= 1
     x["train_x"][0] = 40 * np.random.default_rng(1).normal(size=256)
     change(project, monkeypatch, **x)
     found, _ = inspect(project, monkeypatch, capsys)
-    assert found["far"][0]["row"] == 0
+    assert found["outliers"][0]["row"] == 0
 
 
 @pytest.mark.parametrize("words, pattern", [
@@ -158,11 +160,13 @@ def test_damaged(project, monkeypatch):
     table = array(project, "features/test_rows")
     labels = array(project, "data/prepared/test_y")
     change(project, monkeypatch, test_rows=table[:-1])
-    assert re.match("inspect_features: features/test_rows.npy: cannot be used .not the "
-                    "table", stage(project, monkeypatch, INSPECT))
+    assert re.match(
+        "inspect_features: features/test_rows.npy: cannot be used .not the "
+        "table", stage(project, monkeypatch, INSPECT))
     change(project, monkeypatch, test_rows=table, test_y=labels[:-1])
-    assert re.match("inspect_features: features/test_x.npy has 100 rows, .*_y.npy 99; "
-                    "run", stage(project, monkeypatch, INSPECT))
+    assert re.match(
+        "inspect_features: features/test_x.npy has 100 rows, .*_y.npy 99; "
+        "run", stage(project, monkeypatch, INSPECT))
     change(project, monkeypatch, test_y=labels)
     with open(project.file("features/train_x.npy"), "rb") as file:
         whole = file.read()
@@ -172,8 +176,9 @@ def test_damaged(project, monkeypatch):
     for content in (whole[:-1], whole[:-1] + b"0"):
         with open(project.file("features/train_x.npy"), "wb") as file:
             file.write(content)
-        assert re.match("inspect_features: features/train_x.npy: (cannot be used|its "
-                        "SHA-256 differs)", stage(project, monkeypatch, INSPECT))
+        assert re.match(
+            "inspect_features: features/train_x.npy: (cannot be used|its "
+            "SHA-256 differs)", stage(project, monkeypatch, INSPECT))
 
 
 def test_difference(project, monkeypatch, capsys):

@@ -86,7 +86,7 @@ def open_page(browser, path):
 def test_page(finished, monkeypatch, browser, tmp_path):
     """Points, hover, click, filter, keyboard, dark, narrow; no request."""
     page = str(tmp_path / "page.html")
-    command = ["--html", page, "--projection", "pca", "--suspect", "1",
+    command = ["--html", page, "--projection", "pca", "--label-score", "1",
                "--near", "2"]
     assert stage(finished, monkeypatch, INSPECT, *command) is None
     open_page(browser, page)
@@ -96,7 +96,7 @@ def test_page(finished, monkeypatch, browser, tmp_path):
     move(browser, browser.execute_script(PLACE, 0))
     until(lambda: browser.find_element("id", "hover").is_displayed())
     hover = browser.find_element("id", "hover")
-    assert "head says" in hover.text and "neighbours say" in hover.text
+    assert "head predicts" in hover.text and "neighbours predict" in hover.text
     assert hover.find_element("class name", "picture").size["width"] == 64
 
     move(browser, browser.execute_script(PLACE, 0), button=True)
@@ -114,9 +114,9 @@ def test_page(finished, monkeypatch, browser, tmp_path):
     assert browser.execute_script(COUNT) == 300 - shown > 0
     browser.find_element("css selector", "#colour [value=mistake]").click()
     assert browser.execute_script(COUNT) == 300
-    title = browser.find_element("id", "suspects-title").text
-    rows = browser.find_elements("css selector", "#suspects button")
-    assert rows and title.startswith("Suspected labels: ")
+    title = browser.find_element("id", "label_errors-title").text
+    rows = browser.find_elements("css selector", "#label_errors button")
+    assert rows and title.startswith("Suspected label errors: ")
     named = rows[0].text.split(":")[0]
     rows[0].send_keys("\ue007")
     assert named in browser.find_element("id", "shown").text

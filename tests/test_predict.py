@@ -37,7 +37,9 @@ def predict(monkeypatch, tmp_path, capsys, finished):
 def test_same_as_the_pipeline(predict, finished, tmp_path):
     """Folders, files and standard input get the pipeline's own scores."""
     x = np.load(finished.file("features/test_x.npy"))[:6]
-    p = head.probabilities(keras_runtime.load_model(finished.file("models/head.h5")), x)
+    p = head.probabilities(
+        keras_runtime.load_model(
+            finished.file("models/head.h5")), x)
     images = [saved(image, "PNG") for image in tiny_arrays()["x_test"][:6]]
     for k, image in enumerate(images[:5]):
         put(str(tmp_path / f"folder/{k % 2}/{k}.png"), image)

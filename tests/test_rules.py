@@ -151,14 +151,14 @@ def test_stages_stand_in_the_order_of_flow():
     stages = pipeline()["stages"]
     assert list(stages) == STAGES
     written = set()
-    for name, stage in stages.items():
+    for name, one in stages.items():
         outs = [next(iter(out)) if isinstance(out, dict) else out
-                for out in stage["outs"]]
-        for dep in stage["deps"]:
+                for out in one["outs"]]
+        for dep in one["deps"]:
             assert (dep in written or dep.startswith("${")
                     or os.path.exists(os.path.join(ROOT, dep))), dep
         written |= set(outs)
-        uncached = any(isinstance(out, dict) for out in stage["outs"])
+        uncached = any(isinstance(out, dict) for out in one["outs"])
         assert uncached == (name == "resize")
 
 
@@ -178,8 +178,8 @@ def test_params_are_leaves_that_someone_reads(folder, model):
     """Each leaf is declared by a stage or a path; none has a lost name."""
     known = set(leaves(model))
     declared = set(re.findall(r"\$\{(.*?)\}", text(f"{folder}dvc.yaml")))
-    for stage in pipeline(f"{folder}dvc.yaml")["stages"].values():
-        declared |= set(stage.get("params", []))
+    for one in pipeline(f"{folder}dvc.yaml")["stages"].values():
+        declared |= set(one.get("params", []))
     if folder:    # reads some of the repository's, too
         declared -= set(leaves(params.Params))
     assert declared == known

@@ -95,8 +95,9 @@ def train(**values):
                                      0.1 * (1 - 0.3090) / 2, 0])])
 def test_schedule(warm_up, expected):
     """The rate of the tail rises from 0 if there is a warm-up; then cosine."""
-    rate = tail.schedule(params.Tail(learning_rate=0.1, warm_up=warm_up, batch_size=1,
-                              epochs=1, batch_norm="train"), 10)
+    rate = tail.schedule(params.Tail(
+        learning_rate=0.1, warm_up=warm_up, batch_size=1, epochs=1,
+        batch_norm="train"), 10)
     assert [float(rate(k)) for k in (0, 2, 6, 10)] == pytest.approx(
         expected, abs=1e-4)
 

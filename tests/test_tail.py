@@ -36,8 +36,8 @@ def run(project, monkeypatch, *names):
 
 def weights(path):
     """Return layer -> its weights in the Keras file at `path`."""
-    return {layer.name: layer.get_weights() for layer in keras_runtime.load_model(
-        path).layers}
+    layers = keras_runtime.load_model(path).layers
+    return {layer.name: layer.get_weights() for layer in layers}
 
 
 def test_tail(project, finished, monkeypatch):
@@ -113,8 +113,8 @@ def test_heads(project, monkeypatch, values):
     with open(project.file("results/history.csv"), encoding="utf-8") as file:
         epochs = len(file.readlines()) - 1
     assert epochs == 15 if "train__patience" not in values else epochs < 40
-    dense = [layer for layer in keras_runtime.load_model(project.file("models/head.h5"))
-             .layers if isinstance(layer, keras.layers.Dense)]
+    dense = [layer for layer in keras_runtime.load_model(project.file(
+        "models/head.h5")).layers if isinstance(layer, keras.layers.Dense)]
     assert len(dense) == len(values.get("train__hidden", [32])) + 1
 
 
@@ -150,11 +150,12 @@ def test_cut_by_name_index_and_count():
     assert cuts.resolve(whole, len(names) - 1) == "top"
     for cut in ("block_2_add", index, f"first {index + 1}"):
         assert cuts.resolve(whole, cut) == "block_2_add"
-    with pytest.raises(errors.CutError, match=r"block_2_expand \(block_2_expand\) is "
-                       "no cut: more than one tensor .* nearest are "
+    with pytest.raises(errors.CutError, match=r"block_2_expand "
+                       r"\(block_2_expand\) is no cut: more than one tensor .* nearest are "
                        "block_1_project_BN and block_2_add"):
         cuts.resolve(whole, "block_2_expand")
-    with pytest.raises(errors.CutError, match="unknown layer 'nowhere'; write top, "):
+    with pytest.raises(errors.CutError, match="unknown layer 'nowhere'; write "
+                       "top, "):
         cuts.resolve(whole, "nowhere")
     with pytest.raises(errors.CutError, match=r"9999 \(no layer\) is no cut"):
         cuts.resolve(whole, 9999)
@@ -233,10 +234,11 @@ def test_alexnet_refuses_other_states(tmp_path):
     """What is missing, or of another shape, is named."""
     state = alexnet_state(np.random.default_rng(0))
     with pytest.raises(errors.WeightsError, match="features.8.bias is not in"):
-        convert_alexnet.convert({name: value for name, value in state.items()
-                 if name != "features.8.bias"}, str(tmp_path / "a.h5"))
+        convert_alexnet.convert(
+            {name: value for name, value in state.items()
+             if name != "features.8.bias"}, str(tmp_path / "a.h5"))
     state["features.0.weight"] = state["features.0.weight"][:, :1]
-    with pytest.raises(errors.WeightsError, match=r"features.0.weight: shape \(11, "
-                       r"11, 1, 64\), AlexNet's is \(11, 11, 3, 64\)"):
+    with pytest.raises(errors.WeightsError, match=r"features.0.weight: shape "
+                       r"\(11, 11, 1, 64\), AlexNet's is \(11, 11, 3, 64\)"):
         convert_alexnet.convert(state, str(tmp_path / "a.h5"))
     assert not os.listdir(tmp_path)

@@ -63,7 +63,8 @@ def features(model, application, pixels):
     model: `get_layer` finds every layer, and no model is nested in an `.h5`
     file.
     """
-    return model.call(applications.module(application).preprocess_input(pixels))
+    module = applications.module(application)
+    return model.call(module.preprocess_input(pixels))
 
 
 def extractor(model, application):

@@ -55,11 +55,13 @@ def load(build, backbone):
         model = build()
         _read(model, path, backbone)
     else:
-        raise errors.WeightsError(f"params.yaml: backbone.weights: {path} is "
-                           "neither a descriptor (.yaml) nor weights (.h5)")
+        raise errors.WeightsError(
+            f"params.yaml: backbone.weights: {path} is "
+            "neither a descriptor (.yaml) nor weights (.h5)")
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise errors.WeightsError(f"{path}: not all weights are finite; use an "
-                           "undamaged file")
+        raise errors.WeightsError(
+            f"{path}: not all weights are finite; use an "
+            "undamaged file")
     return model, True
 
 
@@ -78,13 +80,13 @@ def _downloaded(backbone):
             input_shape=(side, side, 3), **backbone.options).get_weights()
     except OSError as error:
         raise errors.WeightsError(
-            f"{backbone.weights}: the file that Keras downloaded cannot be read "
-            f"({line(error)}); delete the application's file in "
+            f"{backbone.weights}: the file that Keras downloaded cannot be "
+            f"read ({line(error)}); delete the application's file in "
             "~/.keras/models and run again") from error
     except ValueError as error:
-        raise errors.WeightsError(f"{backbone.weights}: Keras has no ImageNet "
-                           f"weights for {title(backbone)}: {line(error)}"
-                           ) from error
+        raise errors.WeightsError(
+            f"{backbone.weights}: Keras has no ImageNet "
+            f"weights for {title(backbone)}: {line(error)}") from error
     except Exception as error:   # Keras raises a bare Exception
         url = next((word for word in str(error).split() if "://" in word), "")
         name = os.path.basename(url.rstrip(".:")) or "the weights"
@@ -100,11 +102,11 @@ def _read(model, path, backbone):
         model.load_weights(path)
     except OSError as error:
         raise errors.WeightsError(f"{path}: no weights can be read from it "
-                           f"({line(error)})") from error
+                                  f"({line(error)})") from error
     except (ValueError, KeyError) as error:
-        raise errors.WeightsError(f"{path}: these weights do not fit "
-                           f"{title(backbone)} without top: {line(error)}"
-                           ) from error
+        raise errors.WeightsError(
+            f"{path}: these weights do not fit "
+            f"{title(backbone)} without top: {line(error)}") from error
 
 
 def title(backbone):

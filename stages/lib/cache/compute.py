@@ -86,7 +86,7 @@ def _part(cache, name):
             os.unlink(path)
     images = cache.images[name]
     return row_store.GrowingRows.create(cache.folder, name, cache.dtype,
-                       (len(images), *cache.shape), images)
+                                        (len(images), *cache.shape), images)
 
 
 def _copy(parts, sources):
@@ -136,6 +136,6 @@ def stored(features, dtype):
         features = features.astype(dtype)
     if not np.isfinite(features).all():
         raise errors.ArtefactError(f"features: too large for {dtype}; check "
-                            "backbone.weights, or set extract.dtype to "
-                            "float32")
+                                   "backbone.weights, or set extract.dtype to "
+                                   "float32")
     return features

@@ -45,7 +45,8 @@ class Cache:
             shape: of a row, `dtype`: of a feature.
         """
         self.key, self.shape, self.dtype = key, tuple(shape), np.dtype(dtype)
-        self.images = {name: digests.of_all(*of) for name, of in images.items()}
+        self.images = {name: digests.of_all(read, count)
+                       for name, (read, count) in images.items()}
         self.read = {name: read for name, (read, _) in images.items()}
         self.folder = f"{SCRATCH}/{manifest.digest(key)[:16]}"
         self.before, self.sources, self.good = None, {}, {}
@@ -102,7 +103,8 @@ class Cache:
         tables = glob.glob(f"{self.folder}/**/*_rows.npy", recursive=True)
         for table in sorted(tables, key=lambda path: (PRIOR in path, path)):
             try:
-                found.append(row_store.StoredRows(table.replace("_rows.npy", "_x.npy"), table))
+                found.append(row_store.StoredRows(
+                    table.replace("_rows.npy", "_x.npy"), table))
             except errors.ArtefactError as error:
                 print(f"extract: not taken over: {error}")
         return found

@@ -60,7 +60,8 @@ def load(found):
             continue
         array = name.replace("_rows.npy", "_x.npy")
         try:
-            arrays.append(row_store.StoredRows(found[array][0], found[name][0]))
+            arrays.append(row_store.StoredRows(found[array][0],
+                                               found[name][0]))
             arrays[-1].path = f"{array} in DVC's cache"
         except (errors.ArtefactError, KeyError) as error:
             print(f"extract: not taken over: {error}")

@@ -46,7 +46,7 @@ class StoredRows:
         """
         begun = self.table["seal"].any(axis=1)
         right = (digests.of_all(lambda rows: self.x[rows[0]:rows[-1] + 1],
-                            len(self.x)) == self.table["seal"]).all(axis=1)
+                                len(self.x)) == self.table["seal"]).all(axis=1)
         return begun & right, begun & ~right
 
 

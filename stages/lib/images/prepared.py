@@ -37,7 +37,7 @@ class Images:
             self._rows = files.read_json(path)
             if len(self._rows) != len(self):
                 raise files.unusable(path, f"{len(self._rows)} rows, not "
-                                    f"{len(self)}")
+                                     f"{len(self)}")
 
     def __len__(self):
         """Return the number of images."""
@@ -69,9 +69,11 @@ class Images:
             with open(path, "rb") as file:
                 data = file.read()
         except OSError as error:
-            raise errors.SourceError(f"{path}: cannot be read ({error.strerror}); "
-                              "fix it, then run `dvc repro`") from error
+            raise errors.SourceError(
+                f"{path}: cannot be read ({error.strerror}); "
+                "fix it, then run `dvc repro`") from error
         if hashlib.sha256(data).hexdigest() != self._rows[row]["sha256"]:
-            raise errors.SourceError(f"{path}: changed since prepare saw it; run "
-                              "`dvc repro`")
+            raise errors.SourceError(
+                f"{path}: changed since prepare saw it; run "
+                "`dvc repro`")
         return data

@@ -68,12 +68,12 @@ def join(parts, made):
     lengths = [len(part[1]) for part in parts]
     vectors, labels, images = (np.concatenate([part[k] for part in parts])
                                for k in range(3))
-    return CachedFeatures(vectors, labels.astype(np.int64),
-                  np.repeat(np.arange(len(parts)), lengths),
-                  np.concatenate([np.arange(n) for n in lengths]),
-                  np.ascontiguousarray(images).view("V16")[:, 0],
-                  {split: part[3] for split, part in zip(files.SPLITS, parts)},
-                  made)
+    return CachedFeatures(
+        vectors, labels.astype(np.int64),
+        np.repeat(np.arange(len(parts)), lengths),
+        np.concatenate([np.arange(n) for n in lengths]),
+        np.ascontiguousarray(images).view("V16")[:, 0],
+        {split: part[3] for split, part in zip(files.SPLITS, parts)}, made)
 
 
 def pooled(x):
@@ -114,6 +114,7 @@ def _files(split, count):
     except (KeyError, TypeError) as error:
         raise files.unusable(path, f"no list of rows with {error}") from error
     if len(rows) != count:
-        raise errors.ArtefactError(f"{path} has {len(rows)} rows, features/{split}"
-                            f"_x.npy {count}; run `dvc repro`")
+        raise errors.ArtefactError(
+            f"{path} has {len(rows)} rows, features/{split}"
+            f"_x.npy {count}; run `dvc repro`")
     return found or None

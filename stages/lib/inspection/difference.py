@@ -20,7 +20,8 @@ def difference(old, new, count):
         count: neighbours that vote.
     """
     pairs, by = _matched(old, new)
-    before, after = (neighbours.space(one.vectors, one.of("train")) for one in (old, new))
+    before, after = (neighbours.space(one.vectors, one.of("train"))
+                     for one in (old, new))
     key = {name: [old.manifest["key"].get(name), new.manifest["key"].get(name)]
            for name in {**old.manifest["key"], **new.manifest["key"]}
            if old.manifest["key"].get(name) != new.manifest["key"].get(name)}
@@ -117,8 +118,9 @@ def _accuracy(cached, points, count):
     for split in files.SPLITS:
         rows = np.flatnonzero(cached.of(split) & points.usable)
         if len(rows):
-            shares = neighbours.votes(neighbours.nearest(points.points, train, rows, count),
-                           cached.labels, len(cached.names))
+            shares = neighbours.votes(
+                neighbours.nearest(points.points, train, rows, count),
+                cached.labels, len(cached.names))
             found[split] = float((shares.argmax(1)
                                   == cached.labels[rows]).mean())
     return found
@@ -136,7 +138,8 @@ def _kept(old, new, before, after, pairs):
         return None
     at = np.full(len(old.row), -1)
     at[pairs[:, 0]] = pairs[:, 1]
-    first = at[neighbours.nearest(before.points, among[:, 0], of[:, 0], KEPT).rows]
+    first = at[neighbours.nearest(
+        before.points, among[:, 0], of[:, 0], KEPT).rows]
     second = neighbours.nearest(after.points, among[:, 1], of[:, 1], KEPT).rows
     return float(np.mean([len(np.intersect1d(a, b)) / len(b)
                           for a, b in zip(first, second)]))

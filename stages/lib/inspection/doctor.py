@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The doctor of cached features: what is in them, what is wrong with them."""
+"""The doctor of cached features: statistics, duplicates, label errors."""
 from itertools import combinations
 from typing import NamedTuple
 
@@ -14,30 +14,30 @@ CANDIDATES = 5    # nearest neighbours that may be near duplicates
 
 
 class Examined(NamedTuple):
-    """What the doctor found.
+    """The result of the doctor.
 
     findings: for JSON, see `examine`.
     space: `neighbours.Space` of all images.
     shares: float64 (n, classes), votes of the train rows; 0 if not usable.
-    suspects: row numbers, worst first.
-    twins, near: groups of equal rows; pairs of nearly equal ones, nearest
-        first.
+    label_errors: row numbers of suspected label errors, worst first.
+    exact_duplicates: groups of equal rows.
+    near_duplicates: pairs of nearly equal rows, nearest first.
     """
 
     findings: dict
-    neighbours.space: neighbours.Space
+    space: neighbours.Space
     shares: np.ndarray
-    suspects: np.ndarray
-    twins: list
-    near: list
+    label_errors: np.ndarray
+    exact_duplicates: list
+    near_duplicates: list
 
 
 def examine(cached, given):
     """Return `Examined` of `cached`.
 
     Args:
-        cached: `cached.Cached`.
-        given: neighbours, near, dead, suspect and top, as the command's
+        cached: `cached_features.CachedFeatures`.
+        given: neighbours, near, dead, label_score and top, as the command's
             options of these names.
     """
     points = neighbours.space(cached.vectors, cached.of("train"))
@@ -45,51 +45,53 @@ def examine(cached, given):
                    for one in (True, False))
     found = [neighbours.nearest(points.points, train, rows, given.neighbours)
              for rows in (train, rest)]
-    inner = neighbours.nearest(points.points, rest, rest, CANDIDATES)
     shares = np.zeros((len(cached.labels), len(cached.names)))
     for rows, one in zip((train, rest), found):
         shares[rows] = neighbours.votes(one, cached.labels, len(cached.names))
-    pairs = [pair for rows, one in ((train, found[0]), (rest, found[1]),
-                                    (rest, inner))
-             for pair in duplicates.near(_first(one), rows, points.scaled,
-                                         given.near)]
-    twins = duplicates.exact(cached.images, cached.vectors, points.usable)
-    pairs = _unequal(pairs, twins)
-    judged = np.concatenate([train, rest])
-    believed, other = _believed(cached, points, shares, train, rest)
-    order = np.argsort(believed, kind="stable")
-    order = order[believed[order] <= given.suspect]
+    exact, near = _duplicates(cached, points, train, rest, found, given.near)
+    rows = np.concatenate([train, rest])
+    scores, other = label_errors.scores(
+        shares[rows], label_errors.predictions(
+            points.points, cached.labels, train, rest,
+            len(cached.names))[rows], cached.labels[rows])
+    order = np.argsort(scores, kind="stable")
+    order = order[scores[order] <= given.label_score]
     similarity = np.concatenate([one.similarity.mean(1) for one in found])
     findings = {
         "key": cached.manifest["key"], "class_names": cached.names,
         "arrays": [array_statistics.statistics(path, given.dead)
                    for path in cached.manifest["arrays"]
                    if path.endswith("_x.npy")],
-        **_copies(cached, twins, pairs),
-        **_classes(cached, shares, judged, given.top),
-        "suspects": [{
-            **cached.where(judged[k]),
-            "class": cached.names[cached.labels[judged[k]]],
-            "neighbours_say": cached.names[other[k]],
-            "belief": float(believed[k])} for k in order],
-        "far": [{**cached.where(judged[k]),
-                 "similarity": float(similarity[k])}
-                for k in np.argsort(similarity, kind="stable")[:given.top]]}
-    return Examined(findings, points, shares, judged[order],
-                    twins, [list(pair[:2]) for pair in pairs])
+        **_copies(cached, exact, near),
+        **_classes(cached, shares, rows, given.top),
+        "label_errors": [{
+            **cached.where(rows[k]),
+            "class": cached.names[cached.labels[rows[k]]],
+            "neighbours_predict": cached.names[other[k]],
+            "label_score": float(scores[k])} for k in order],
+        "outliers": [{
+            **cached.where(rows[k]), "similarity": float(similarity[k])}
+            for k in np.argsort(similarity, kind="stable")[:given.top]]}
+    return Examined(findings, points, shares, rows[order], exact,
+                    [list(pair[:2]) for pair in near])
 
 
-def _believed(cached, points, shares, train, rest):
-    """Return the belief in the labels of train and rest, and in what instead.
+def _duplicates(cached, points, train, rest, found, threshold):
+    """Return groups of equal rows, and (row, row, distance) of similar ones.
 
-    The geometric mean of the neighbours' and the classifier's.
+    Args:
+        cached, points: as in `examine`.
+        train, rest: row numbers.
+        found: `Neighbours` in train of both.
+        threshold: greatest distance of near duplicates.
     """
-    judged = np.concatenate([train, rest])
-    labels = cached.labels[judged]
-    votes_for, other = label_errors.ratio(shares[judged], labels)
-    said = label_errors.probabilities(points.points, cached.labels, train, rest,
-                                len(cached.names))
-    return np.sqrt(votes_for * label_errors.ratio(said[judged], labels)[0]), other
+    inner = neighbours.nearest(points.points, rest, rest, CANDIDATES)
+    near = [pair for rows, one in ((train, found[0]), (rest, found[1]),
+                                   (rest, inner))
+            for pair in duplicates.near(_first(one), rows, points.scaled,
+                                        threshold)]
+    exact = duplicates.exact(cached.images, cached.vectors, points.usable)
+    return exact, _unequal(near, exact)
 
 
 def confusion(cached, shares, rows):
@@ -103,15 +105,15 @@ def _first(found):
     return neighbours.Neighbours(*(values[:, :CANDIDATES] for values in found))
 
 
-def _copies(cached, twins, pairs):
-    """Return exact and near duplicates, those across splits apart."""
+def _copies(cached, exact, near):
+    """Return exact and near duplicates; across splits, they are leaks."""
     found = {"duplicates": [], "leaks": [], "near_duplicates": [],
              "near_leaks": []}
-    for rows in twins:
+    for rows in exact:
         leak = len(set(cached.split[rows])) > 1
         found["leaks" if leak else "duplicates"].append(
             [cached.where(k) for k in rows])
-    for a, b, distance in pairs:
+    for a, b, distance in near:
         leak = cached.split[a] != cached.split[b]
         found["near_leaks" if leak else "near_duplicates"].append(
             {"rows": [cached.where(a), cached.where(b)],
@@ -119,20 +121,20 @@ def _copies(cached, twins, pairs):
     return found
 
 
-def _unequal(pairs, twins):
-    """Return `pairs` without those of one group of `twins`, nearest first."""
-    group = {k: number for number, rows in enumerate(twins) for k in rows}
+def _unequal(pairs, exact):
+    """Return `pairs` that are not exact duplicates, nearest first."""
+    group = {k: number for number, rows in enumerate(exact) for k in rows}
     return sorted((pair for pair in pairs
                    if group.get(pair[0], -1) != group.get(pair[1], -2)),
                   key=lambda pair: pair[2])
 
 
-def _classes(cached, shares, judged, top):
+def _classes(cached, shares, usable, top):
     """Return accuracy of the votes by split, and the most confused pairs."""
     right = shares.argmax(1) == cached.labels
-    splits = {split: judged[cached.of(split)[judged]]
+    splits = {split: usable[cached.of(split)[usable]]
               for split in files.SPLITS}
-    counts = confusion(cached, shares, judged)
+    counts = confusion(cached, shares, usable)
     mistaken = counts + counts.T
     pairs = sorted(combinations(range(len(cached.names)), 2),
                    key=lambda pair: -mistaken[pair])[:top]
@@ -141,7 +143,7 @@ def _classes(cached, shares, judged, top):
             "pairs": [{"classes": [cached.names[a], cached.names[b]],
                        "mistaken": int(mistaken[a, b]),
                        "separability": _separability(
-                           shares[judged], cached.labels[judged], a, b)}
+                           shares[usable], cached.labels[usable], a, b)}
                       for a, b in pairs]}
 
 

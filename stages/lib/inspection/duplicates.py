@@ -18,7 +18,8 @@ def exact(images, vectors, usable):
         vectors: float32 (n, d), C-contiguous.
         usable: bool (n,).
     """
-    features = np.array(digests.of_all(lambda rows: vectors[rows], len(vectors)))
+    features = np.array(digests.of_all(lambda rows: vectors[rows],
+                                       len(vectors)))
     features = features.view("V16")[:, 0]
     features[~usable] = images[~usable]
     links = np.concatenate([_links(images), _links(features)])

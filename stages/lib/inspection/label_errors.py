@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""How far labels are believed: by neighbours, and by a linear classifier.
+"""Label scores: how well neighbours and a linear classifier support a label.
 
-The classifier judges no row on which it was fitted, as in Northcutt et al.,
+The classifier predicts no row on which it was fitted, as in Northcutt et al.,
 "Confident Learning" (2021).  Both together find more wrong labels than either
 alone (docs/experiments.md).
 """
@@ -11,47 +11,64 @@ from sklearn.model_selection import KFold
 
 FOLDS = 5
 STRENGTH = 0.01    # scikit-learn's C
-FLOOR = 1e-3       # least share, so that ratios are finite
+FLOOR = 1e-3       # added to shares, so that ratios are finite
 
 
-def probabilities(points, labels, train, rest, classes):
-    """Return a logistic regression's say, float64 (n, classes).
+def scores(neighbour_shares, predictions, labels):
+    """Return the label score of each row, and the class preferred instead.
 
-    A row of train is judged by a fit on the other folds, any other row by a
-    fit on all of train; a row that is in neither has zeros.
+    The geometric mean of two ratios: the share of the label over that of the
+    first other class, among neighbours and in the classifier's predictions.
+
+    Args:
+        neighbour_shares, predictions: float (n, classes).
+        labels: integer (n,).
+
+    Returns:
+        float (n,), below 1 if another class is preferred; integer (n,).
+    """
+    by_neighbours, other = ratio(neighbour_shares, labels)
+    return np.sqrt(by_neighbours * ratio(predictions, labels)[0]), other
+
+
+def predictions(points, labels, train, rest, classes):
+    """Return predictions of a logistic regression, float64 (n, classes).
+
+    A row of train is predicted by a fit on the other folds, any other row by
+    a fit on all of train; a row in neither gets zeros.
 
     Args:
         points: float32 (n, q), of length 1.
         labels: integer (n,).
         train, rest: row numbers.
-        classes: how many there are.
+        classes: number of classes.
     """
     x = points * np.sqrt(points.shape[1], dtype=np.float32)    # deviation 1
     found = np.zeros((len(labels), classes))
     folds = [(train, rest)]
     if len(train) >= FOLDS:
-        folds += [(train[fit], train[judged]) for fit, judged in KFold(
+        folds += [(train[fit], train[held_out]) for fit, held_out in KFold(
             FOLDS, shuffle=True, random_state=0).split(train)]
-    for fit, judged in folds:
+    for fit, held_out in folds:
         seen = np.unique(labels[fit])
         if len(seen) == 1:
-            found[judged, seen[0]] = 1
-        elif len(judged):
+            found[held_out, seen[0]] = 1
+        elif len(held_out):
             model = LogisticRegression(C=STRENGTH, max_iter=1000)
             model.fit(x[fit], labels[fit])
-            found[judged[:, None], seen] = model.predict_proba(x[judged])
+            found[held_out[:, None], seen] = model.predict_proba(x[held_out])
     return found
 
 
 def ratio(shares, labels):
-    """Return how far the shares believe each label, and in what instead.
+    """Return the share of each label over that of the first other class.
 
     Args:
         shares: float (n, classes).
         labels: integer (n,).
 
     Returns:
-        own share / greatest other share, float (n,), and that other class.
+        float (n,), and that other class, integer (n,).
     """
     rows = np.arange(len(labels))
     own = shares[rows, labels]

@@ -57,8 +57,9 @@ def space(vectors, fitted):
     usable = finite[:, kept].all(1)
     fitted = fitted & usable
     if not kept.any() or fitted.sum() < 2:
-        raise errors.ArtefactError("features/train_x.npy: hardly a row is finite; "
-                            "run `make verify`")
+        raise errors.ArtefactError(
+            "features/train_x.npy: hardly a row is finite; "
+            "run `make verify`")
     x = np.where(usable[:, None], vectors[:, kept], 0)
     mean, deviation = x[fitted].mean(0), x[fitted].std(0)
     x -= mean
@@ -93,7 +94,7 @@ def nearest(points, among, of, count):
     count = min(count, len(among) - itself)
     if count < 1 or not len(of):
         return Neighbours(np.empty((len(of), 0), np.int64),
-                     np.empty((len(of), 0), np.float32))
+                          np.empty((len(of), 0), np.float32))
     index = NearestNeighbors(n_neighbors=count, algorithm="brute",
                              n_jobs=-1).fit(points[among])
     distance, rows = index.kneighbors(None if itself else points[of])

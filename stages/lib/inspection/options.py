@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The options of the command that looks into the cached features."""
+"""The options of `commands/inspect_features.py`."""
 import argparse
 import importlib.util
 
@@ -8,11 +8,11 @@ from stages.lib.inspection import projection
 
 PLOTS = "results/inspect"
 KINDS = ("nan", "dead", "leaks", "duplicates", "near_leaks",
-         "near_duplicates", "suspects")
+         "near_duplicates", "label_errors")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose refusal is one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message):
         """Raise a ParameterError instead of printing the usage."""
@@ -32,16 +32,16 @@ def _number(kind, low, high):
 
 
 def read():
-    """Return what the command line demands.
+    """Return the options of the command line.
 
     Raises:
-        ParameterError: naming the option and what is allowed.
+        ParameterError: names the option and what is allowed.
     """
     parser = Parser(prog="python -m commands.inspect_features",
-                    description=__doc__.splitlines()[0])
+                    description="Examine the cached features")
     add = parser.add_argument
     add("--json", action="store_true", help="findings as JSON; of pairs "
-        "and far the first --top, all else complete")
+        "and outliers the first --top, all else complete")
     add("--top", type=_number(int, 1, 10**6), default=10,
         help="lines a list (%(default)s)")
     add("--fail-on", type=_kinds, default=[], metavar="KIND,…",
@@ -51,10 +51,10 @@ def read():
     add("--near", type=_number(float, 0, 2), default=0.1,
         help="greatest cosine distance of standardised features between near "
         "duplicates (%(default)s)")
-    add("--suspect", type=_number(float, 0, 1), default=0.05,
-        help="greatest belief in a suspect's label: its share over that of "
-        "the first other class, mean of neighbours and classifier "
-        "(%(default)s)")
+    add("--label-score", type=_number(float, 0, 1), default=0.05,
+        help="greatest score of a suspected label error: the share of its "
+        "label over that of the first other class, mean of neighbours and "
+        "classifier (%(default)s)")
     add("--html", metavar="OUT", help="write a page to explore")
     add("--projector", metavar="DIR",
         help="write files for TensorBoard's projector")
@@ -76,11 +76,11 @@ def read():
 
 
 def _installed(module, option, demanded):
-    """Raise a ParameterError before the work if what `option` needs is not."""
+    """Raise a ParameterError if the package that `option` needs is missing."""
     packages = {"plotly": "plotly", "umap": "umap-learn"}
     if demanded and not importlib.util.find_spec(module):
         raise errors.ParameterError(f"{option} needs a package: pip install "
-                             f"{packages[module]}")
+                                    f"{packages[module]}")
 
 
 def _kinds(text):

@@ -9,10 +9,10 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const count = DATA.x.length;
 const rows = Math.ceil(count / DATA.columns);
 const said = DATA.predicted || DATA.voted;
-const sayer = DATA.predicted ? "head" : "neighbours";
+const source = DATA.predicted ? "head" : "neighbours";
 const COLOURINGS = {
   class: [DATA.names, k => DATA.label[k]],
-  mistake: [["right", `wrong (${sayer})`],
+  mistake: [["right", `wrong (${source})`],
     k => said[k] === DATA.label[k] ? 0 : 1],
   split: [DATA.splits, k => DATA.split[k]],
 };
@@ -43,8 +43,8 @@ function words(k) {
   make("strong", DATA.names[DATA.label[k]], box);
   make("div", DATA.where[k], box);
   if (DATA.predicted)
-    make("div", `head says ${DATA.names[DATA.predicted[k]]}`, box);
-  make("div", `neighbours say ${DATA.names[DATA.voted[k]]}`, box);
+    make("div", `head predicts ${DATA.names[DATA.predicted[k]]}`, box);
+  make("div", `neighbours predict ${DATA.names[DATA.voted[k]]}`, box);
   return box;
 }
 
@@ -124,7 +124,7 @@ function list(id, title) {
     group.slice(0, 2).forEach(k => one.append(picture(k, 32)));
     const k = group[0];
     make("span", id.endsWith("leaks") ? group.map(n => DATA.where[n]).join(", ") :
-      `${DATA.where[k]}: ${DATA.names[DATA.label[k]]}, neighbours say ` +
+      `${DATA.where[k]}: ${DATA.names[DATA.label[k]]}, neighbours predict ` +
       DATA.names[DATA.voted[k]], one);
     one.onclick = () => select(k);
     return one;
@@ -148,7 +148,7 @@ for (const name in COLOURINGS) {
   one.value = name;
 }
 by("colour").onchange = () => { hidden.clear(); legend(); draw(); };
-list("suspects", "Suspected labels");
+list("label_errors", "Suspected label errors");
 list("leaks", "Leaks: equal images in two splits");
 list("near_leaks", "Near leaks: similar images in two splits");
 legend();

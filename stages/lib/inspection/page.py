@@ -12,7 +12,7 @@ from stages.lib.inspection import neighbours, report, sprite
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 SIDE = 32          # pixels of a picture
 NEIGHBOURS = 8     # shown of each point
-LISTED = 100       # suspects, leaks and near leaks, each
+LISTED = 100       # label errors, leaks and near leaks, each
 
 
 def write(path, cached, examined, chosen, flat, predicted):
@@ -36,7 +36,8 @@ def write(path, cached, examined, chosen, flat, predicted):
         text = file.read()
     with open(f"{FOLDER}/page.js", encoding="utf-8") as file:
         script = file.read()
-    image = base64.b64encode(sprite.encoded(picture, "WEBP", quality=80)).decode()
+    image = base64.b64encode(
+        sprite.encoded(picture, "WEBP", quality=80)).decode()
     for name, value in [
             ("PLOTLY", get_plotlyjs()), ("SCRIPT", script),
             ("SPRITE", f"data:image/webp;base64,{image}"),
@@ -46,7 +47,7 @@ def write(path, cached, examined, chosen, flat, predicted):
 
 
 def _points(cached, examined, chosen, flat, predicted):
-    """Return what the page knows of each point, lists of equal length."""
+    """Return the data of the points, lists of equal length."""
     points = examined.space.points[chosen]
     every = np.arange(len(chosen))
     found = neighbours.nearest(points, every, every, NEIGHBOURS)
@@ -64,11 +65,11 @@ def _points(cached, examined, chosen, flat, predicted):
 
 
 def _lists(cached, examined, chosen):
-    """Return suspects and leaks by the numbers of their points."""
+    """Return label errors and leaks by the numbers of their points."""
     number = {int(k): n for n, k in enumerate(chosen)}
-    found = {"suspects": examined.suspects[:, None].tolist(),
-             "leaks": _leaks(cached, examined.twins),
-             "near_leaks": _leaks(cached, examined.near)}
+    found = {"label_errors": examined.label_errors[:, None].tolist(),
+             "leaks": _leaks(cached, examined.exact_duplicates),
+             "near_leaks": _leaks(cached, examined.near_duplicates)}
     shown = {name: [[number[k] for k in group] for group in groups
                     if all(k in number for k in group)][:LISTED]
              for name, groups in found.items()}
@@ -83,7 +84,7 @@ def _leaks(cached, groups):
 
 def wanted(cached, examined):
     """Return the rows that a page must show, the most important first."""
-    leaks = [*_leaks(cached, examined.twins)[:LISTED],
-             *_leaks(cached, examined.near)[:LISTED]]
+    leaks = [*_leaks(cached, examined.exact_duplicates)[:LISTED],
+             *_leaks(cached, examined.near_duplicates)[:LISTED]]
     return [*(k for rows in leaks for k in rows if examined.space.usable[k]),
-            *examined.suspects.tolist()[:LISTED]]
+            *examined.label_errors.tolist()[:LISTED]]

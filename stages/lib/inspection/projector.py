@@ -39,8 +39,9 @@ def write(folder, cached, examined, chosen):
         ParameterError: too many images for one sprite.
     """
     if len(chosen) > (SIDE // 16)**2:
-        raise errors.ParameterError(f"--points {len(chosen)}: the projector shows "
-                             f"at most {(SIDE // 16)**2} pictures")
+        raise errors.ParameterError(
+            f"--points {len(chosen)}: the projector shows "
+            f"at most {(SIDE // 16)**2} pictures")
     side = min(32, SIDE // int(np.ceil(np.sqrt(len(chosen)))))
     vectors = cached.vectors[chosen].astype("<f4")
     with files.replacing(os.path.join(folder, "features.bytes")) as file:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The doctor's findings as text for people."""
+"""The findings of the doctor as text."""
 from stages.lib.common import files
 
 KEY = ("{application}({options}), {side} px, pooling {pooling}, cut {cut}, "
@@ -9,8 +9,8 @@ TITLES = {
     "duplicates": "Duplicates: the same image twice in one split",
     "near_leaks": "Near leaks: nearly the same image in two splits",
     "near_duplicates": "Near duplicates: nearly the same image in one split",
-    "suspects": "Suspects: rows whose label neighbours and classifier doubt",
-    "far": "Far: rows that resemble no train image",
+    "label_errors": "Suspected label errors, by neighbours and classifier",
+    "outliers": "Outliers: rows that resemble no train image",
 }
 
 
@@ -24,10 +24,10 @@ def lines(findings, top):
     for one in findings["arrays"]:
         yield from _array(one)
     yield ""
-    yield "Neighbours in train vote for the right class: " + ", ".join(
+    yield "Accuracy of the vote of neighbours in train: " + ", ".join(
         f"{split} {value:.4f}" for split, value
         in findings["accuracy"].items())
-    yield "Pairs of classes that they confuse most (separability: 1 is best):"
+    yield "Most confused pairs of classes (separability: 1 is best):"
     for pair in findings["pairs"]:
         if pair["mistaken"]:
             separable = "-" if pair["separability"] is None else (
@@ -36,7 +36,8 @@ def lines(findings, top):
                    f"{pair['mistaken']:6,} rows, separability {separable}")
     for kind, title in TITLES.items():
         yield ""
-        yield f"{title}: {len(findings[kind]):,}" if kind != "far" else title
+        yield f"{title}: {len(findings[kind]):,}" if (
+            kind != "outliers") else title
         for one in findings[kind][:top]:
             yield f"  {_entry(kind, one)}"
         if len(findings[kind]) > top:
@@ -81,7 +82,8 @@ def _entry(kind, one):
     if kind.startswith("near"):
         return (" ~ ".join(map(place, one["rows"]))
                 + f", distance {one['distance']:.4f}")
-    if kind == "suspects":
-        return (f"{place(one)}: {one['class']}, neighbours say "
-                f"{one['neighbours_say']} (belief {one['belief']:.4f})")
+    if kind == "label_errors":
+        return (f"{place(one)}: {one['class']}, neighbours predict "
+                f"{one['neighbours_predict']} (label score "
+                f"{one['label_score']:.4f})")
     return f"{place(one)}: mean similarity {one['similarity']:.4f}"

@@ -51,9 +51,11 @@ def _split(system, split, promised, rev):
                     f"{manifest.PATH}")
             found.append(read(arrays.open_array(copy.name)))
     vectors, table, labels = found
-    if table.dtype != row_store.TABLE or not len(vectors) == len(table) == len(labels):
-        raise errors.ArtefactError(f"features of {split} of {rev}: vectors, table "
-                            "and labels do not belong together")
+    if (table.dtype != row_store.TABLE
+            or not len(vectors) == len(table) == len(labels)):
+        raise errors.ArtefactError(
+            f"features of {split} of {rev}: vectors, table "
+            "and labels do not belong together")
     return vectors, labels, table["image"], None
 
 

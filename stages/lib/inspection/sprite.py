@@ -56,6 +56,7 @@ def _pictures(split, count):
         path = f"data/resized/{split}_x.npy"
         found = arrays.open_array(path, ndim=4)
     if len(found) != count:
-        raise errors.ArtefactError(f"{path} has {len(found)} rows, features/{split}"
-                            f"_x.npy {count}; run `dvc repro`")
+        raise errors.ArtefactError(
+            f"{path} has {len(found)} rows, features/{split}"
+            f"_x.npy {count}; run `dvc repro`")
     return found

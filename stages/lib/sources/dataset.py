@@ -55,9 +55,10 @@ def check(dataset, path):
     _check_split(dataset.x_train, y_train, "train", path)
     _check_split(dataset.x_test, y_test, "test", path)
     if dataset.x_train.shape[1:] != dataset.x_test.shape[1:]:
-        raise errors.SourceError(f"{path}: x_train has images of "
-                          f"{dataset.x_train.shape[1:]}, x_test of "
-                          f"{dataset.x_test.shape[1:]}: make them equal")
+        raise errors.SourceError(
+            f"{path}: x_train has images of "
+            f"{dataset.x_train.shape[1:]}, x_test of "
+            f"{dataset.x_test.shape[1:]}: make them equal")
     names = _check_classes(y_train, y_test, dataset.class_names, path)
     dtype = least(names)
     return Dataset(dataset.x_train, y_train.astype(dtype),
@@ -85,19 +86,23 @@ def as_data(dataset):
 def _check_split(x, y, split, path):
     """Raise a SourceError if images and labels are not what they must be."""
     if x.dtype != np.uint8:
-        raise errors.SourceError(f"{path}: x_{split}: dtype {x.dtype}; images must "
-                          "be uint8, 0..255")
+        raise errors.SourceError(
+            f"{path}: x_{split}: dtype {x.dtype}; images must "
+            "be uint8, 0..255")
     if x.ndim != 4 or x.shape[3] != 3 or 0 in x.shape[1:]:
-        raise errors.SourceError(f"{path}: x_{split}: shape {x.shape}; images must "
-                          "be (n, height, width, 3), RGB")
+        raise errors.SourceError(
+            f"{path}: x_{split}: shape {x.shape}; images must "
+            "be (n, height, width, 3), RGB")
     if len(x) == 0:
         raise errors.SourceError(f"{path}: x_{split}: the split is empty")
     if y.dtype.kind not in "iu" or y.ndim != 1:
-        raise errors.SourceError(f"{path}: y_{split}: {y.dtype}, shape {y.shape}; "
-                          "labels must be integers, (n,) or (n, 1)")
+        raise errors.SourceError(
+            f"{path}: y_{split}: {y.dtype}, shape {y.shape}; "
+            "labels must be integers, (n,) or (n, 1)")
     if len(x) != len(y):
-        raise errors.SourceError(f"{path}: x_{split} has {len(x)} rows, y_{split} "
-                          f"{len(y)}: each image needs one label")
+        raise errors.SourceError(
+            f"{path}: x_{split} has {len(x)} rows, y_{split} "
+            f"{len(y)}: each image needs one label")
 
 
 def _check_classes(y_train, y_test, names, path):
@@ -110,17 +115,20 @@ def _check_classes(y_train, y_test, names, path):
             f"{path}: y_train: label {label}, but none {wrong[0]}; number "
             "the classes 0, 1, 2, … without gaps")
     if len(present) < 2:
-        raise errors.SourceError(f"{path}: y_train: all images are of one class; "
-                          "two at least are needed")
+        raise errors.SourceError(
+            f"{path}: y_train: all images are of one class; "
+            "two at least are needed")
     if y_test.min() < 0 or y_test.max() >= len(present):
         label = int(y_test.min() if y_test.min() < 0 else y_test.max())
-        raise errors.SourceError(f"{path}: y_test: label {label}; the labels of "
-                          f"train are 0..{len(present) - 1}")
+        raise errors.SourceError(
+            f"{path}: y_test: label {label}; the labels of "
+            f"train are 0..{len(present) - 1}")
     if names is None:
         return [str(k) for k in range(len(present))]
     if len(names) != len(present) or len(set(names)) != len(names):
-        raise errors.SourceError(f"{path}: class_names: {len(set(names))} different "
-                          f"names; y_train has {len(present)} classes")
+        raise errors.SourceError(
+            f"{path}: class_names: {len(set(names))} different "
+            f"names; y_train has {len(present)} classes")
     return list(names)
 
 

@@ -32,4 +32,4 @@ def load(descriptor):
         x, y, test_size=descriptor.test_fraction, stratify=y,
         random_state=descriptor.seed)
     return dataset.Dataset(x_train, y_train, x_test, y_test,
-                   descriptor.class_names)
+                           descriptor.class_names)

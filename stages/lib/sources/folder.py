@@ -32,8 +32,9 @@ def load(root):
     if "train" not in there:
         raise errors.SourceError(f"{root}: no train/ in it; {LAYOUT}")
     if {"holdout", "test"} <= set(there):
-        raise errors.SourceError(f"{root}: holdout/ and test/ are the same split; "
-                          "keep one of them")
+        raise errors.SourceError(
+            f"{root}: holdout/ and test/ are the same split; "
+            "keep one of them")
     listed = sorted(_walk(root), key=lambda found: found.file)
     names = sorted({found.class_name for found in listed} - {None})
     rows, no = {split: [] for split in files.SPLITS}, []
@@ -46,8 +47,8 @@ def load(root):
                 rows[found["split"]].append(found)
     good = {row["class"] for found in rows.values() for row in found}
     names = [name for name in names if name in good]
-    return dataset.Data({split: _split(found, names) for split, found in rows.items()
-                 if found}, names, no)
+    return dataset.Data({split: _split(found, names)
+                        for split, found in rows.items() if found}, names, no)
 
 
 def _walk(root):
@@ -55,7 +56,7 @@ def _walk(root):
     def stop(error):
         """Report a folder that cannot be listed."""
         raise errors.SourceError(f"{error.filename}: cannot be listed "
-                          f"({error.strerror})") from error
+                                 f"({error.strerror})") from error
 
     for folder, folders, names in os.walk(root, onerror=stop):
         inner = os.path.relpath(folder, root)
@@ -81,8 +82,8 @@ def _place(path, reason):
         class_name = unicodedata.normalize("NFC", inner[0])
     elif split and not reason:
         reason = "not in a folder of a class"
-    return rejected_files.ListedFile(os.fsencode(path).decode(errors="replace"), split,
-                           class_name, reason)
+    return rejected_files.ListedFile(
+        os.fsencode(path).decode(errors="replace"), split, class_name, reason)
 
 
 def _not_read(path):

@@ -24,15 +24,16 @@ def load(path):
         reason = " ".join(str(error).split()) or type(error).__name__
         if "pickle" in reason:
             reason = "it holds pickled objects; save plain arrays"
-        raise errors.SourceError(f"{path}: no arrays can be read from it ({reason})"
-                          ) from error
+        raise errors.SourceError(
+            f"{path}: no arrays can be read from it ({reason})") from error
     for name in NAMES:
         if name not in arrays:
-            raise errors.SourceError(f"{path}: no array {name}; an .npz source holds "
-                              f"{', '.join(NAMES)}")
+            raise errors.SourceError(
+                f"{path}: no array {name}; an .npz source holds "
+                f"{', '.join(NAMES)}")
     names = arrays.get("class_names")
     if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
         raise errors.SourceError(f"{path}: class_names: {names.dtype}, shape "
-                          f"{names.shape}; must be strings, (classes,)")
+                                 f"{names.shape}; must be strings, (classes,)")
     return dataset.Dataset(*(arrays[name] for name in NAMES),
-                   None if names is None else names.tolist())
+                           None if names is None else names.tolist())

@@ -55,7 +55,8 @@ def train(model, given, data, validation, options, progress):
     Raises:
         TrainingError: the loss is not finite.
     """
-    tail, epoch = given.tail, input_pipeline.steps(data[1], given.tail.batch_size)
+    tail = given.tail
+    epoch = input_pipeline.steps(data[1], tail.batch_size)
     for layer in model.layers:
         if (isinstance(layer, keras.layers.BatchNormalization)
                 and tail.batch_norm == "inference"):
@@ -73,10 +74,13 @@ def train(model, given, data, validation, options, progress):
         keras.utils.set_random_seed(given.train.seed + number)
         model.train_function = None    # so that dropout uses this seed
         done = model.fit(
-            input_pipeline.shuffled(*data, tail.batch_size, given.train.seed, number),
-            steps_per_epoch=epoch, initial_epoch=of_head + number,
+            input_pipeline.shuffled(*data, tail.batch_size, given.train.seed,
+                                    number),
+            steps_per_epoch=epoch,
+            initial_epoch=of_head + number,
             epochs=of_head + number + 1,
-            validation_data=input_pipeline.in_order(*validation, tail.batch_size),
+            validation_data=input_pipeline.in_order(*validation,
+                                                    tail.batch_size),
             verbose=keras_runtime.VERBOSE, **options).history
         head.check_finite(done)
         progress.note(model, {name: values[0]

@@ -20,6 +20,6 @@ def callback(stage):
     except tf.errors.OpError as error:
         if log not in str(error):
             raise
-        raise errors.StorageError(f"{log}: TensorBoard's log cannot be written "
-                           f"({error.message}); free disk space, then run again"
-                           ) from error
+        raise errors.StorageError(
+            f"{log}: TensorBoard's log cannot be written "
+            f"({error.message}); free disk space, then run again") from error
