@@ -7,12 +7,12 @@ import warnings
 import numpy as np
 import pytest
 
-from stages.lib.common import errors
+from stages.lib.common import errors, keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.fusing import parity
 from stages.lib.params import params
 from stages.lib.results import scores
-from stages.lib.training import head, input_pipeline, tail
+from stages.lib.training import head, input_pipeline, numpy_head, tail
 
 
 def test_interval_and_loss():
@@ -139,3 +139,23 @@ def test_head(output):
     p = head.probabilities(model, x)
     assert p.sum(axis=1) == pytest.approx(np.ones(500))
     assert p.min() >= 0
+
+
+@pytest.mark.parametrize("values", [
+    {"hidden": []}, {"hidden": [8, 4]}, {"output": "logits"}])
+def test_numpy_head(values, tmp_path):
+    """A plain head gives the probabilities of Keras; others are not plain."""
+    random = np.random.default_rng(0)
+    x = random.normal(5, [1, 2, 1e-6], (500, 3)).astype("float32")
+    model = head.build(train(**values), x, 4)
+    path = str(tmp_path / "head.h5")
+    keras_runtime.save_model(model, path)
+    plain = numpy_head.load(path)
+    assert (plain.shape, plain.classes) == ((3,), 4)
+    assert plain.logits == (values.get("output") == "logits")
+    assert np.abs(plain.probabilities(x)
+                  - head.probabilities(model, x)).max() <= 1e-6
+    maps = keras.Input((2, 2, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    keras_runtime.save_model(keras.Model(maps, model(pooled)), path)
+    assert numpy_head.load(path) is None

@@ -151,7 +151,8 @@ def test_cut_by_name_index_and_count():
     for cut in ("block_2_add", index, f"first {index + 1}"):
         assert cuts.resolve(whole, cut) == "block_2_add"
     with pytest.raises(errors.CutError, match=r"block_2_expand "
-                       r"\(block_2_expand\) is no cut: more than one tensor .* nearest are "
+                       r"\(block_2_expand\) is no cut: more than one tensor "
+                       ".* nearest are "
                        "block_1_project_BN and block_2_add"):
         cuts.resolve(whole, "block_2_expand")
     with pytest.raises(errors.CutError, match="unknown layer 'nowhere'; write "
