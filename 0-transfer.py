@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """CIFAR-10 by transfer learning from an application of Keras Applications.
 
-As a script: run the pipeline beside it (`dvc repro`), leave `cifar10.h5` in
-the current directory, print the test accuracy, and fail if it is below 87 %.
+As a script, it runs the pipeline (`dvc repro`), writes `cifar10.h5` to the
+current directory, prints the test accuracy, and fails if it is below 87 %.
 """
 from tensorflow import keras as K
 
@@ -12,7 +12,7 @@ LEAST_ACCURACY = 0.87
 def preprocess_data(X, Y):
     """Prepare images and labels for the model in `cifar10.h5`.
 
-    The model scales the images up and scales their pixels by itself.
+    The model itself scales the images up and their pixels.
 
     Args:
         X: numpy.ndarray (m, 32, 32, 3), RGB, 0..255.
@@ -25,8 +25,8 @@ def preprocess_data(X, Y):
     return X.astype("float32"), K.utils.to_categorical(Y, 10)
 
 
-def bring(source, target):
-    """Copy the file `source` to `target`, whole or not at all."""
+def copy(source, target):
+    """Copy the file `source` to `target`, completely or not at all."""
     os = __import__("os")
     part = f"{target}.part"
     try:
@@ -40,7 +40,7 @@ def bring(source, target):
 
 
 def main():
-    """Run the pipeline and bring its model here."""
+    """Run the pipeline and copy its model to the current directory."""
     os, sys = __import__("os"), __import__("sys")
     project = os.path.dirname(os.path.abspath(__file__))
     binaries = os.path.dirname(sys.executable)
@@ -50,11 +50,11 @@ def main():
         env={**os.environ, "PATH": path})
     if done.returncode:
         sys.exit("0-transfer.py: the pipeline failed, see above; no new "
-                 "cifar10.h5 is given")
+                 "cifar10.h5 is written")
     model = os.path.join(project, __import__("dvc.api").api.params_show(
         repo=project)["fuse"]["output"])
     if os.path.realpath(model) != os.path.realpath("cifar10.h5"):
-        bring(model, "cifar10.h5")
+        copy(model, "cifar10.h5")
     with open(os.path.join(project, "results", "metrics.json"),
               encoding="utf-8") as file:
         accuracy = __import__("json").load(file)["test"]["accuracy"]

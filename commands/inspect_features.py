@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Look into the cached features: a doctor, a page, a difference.
+"""Examine the cached features: statistics, a page, a difference.
 
-Usage: python -m stages.inspect [options], see --help; never part of
-`dvc repro`.
+Usage: python -m commands.inspect_features [options], see --help.
 
 In:  features/, data/prepared/, and for pictures data/resized/
      models/head.h5           its predictions, for the page
 Out: results/inspect/*/*.csv  plots for `dvc plots show`
      and what the options name
 
-Ends with status 1 if something is found that --fail-on names.
+The exit status is 1 if a kind of finding that --fail-on names is found.
 """
 import json
 import os
@@ -23,18 +22,18 @@ from stages.lib.inspection import (
 
 
 def predictions(features, chosen):
-    """Return what the head says of the chosen images, integer (points,).
+    """Return the classes that the head predicts, integer (points,).
 
-    None if there is no head of these features yet.
+    None if there is no head for these features yet.
     """
     if not os.path.exists(files.HEAD):
         return None
-    # TensorFlow takes 4 s to start: only a page needs it.
+    # TensorFlow takes seconds to start; only a page needs it.
     from stages.lib.common import keras_runtime
     from stages.lib.training import head
     x = [manifest.features(split) for split in files.SPLITS]
     model = keras_runtime.load_model(files.HEAD)
-    if model.input_shape[1:] != x[0].shape[1:]:    # not trained again yet
+    if model.input_shape[1:] != x[0].shape[1:]:    # not trained yet
         return None
     parts = []
     for split, of_split in enumerate(x):
@@ -46,7 +45,7 @@ def predictions(features, chosen):
 
 
 def draw(features, examined, given):
-    """Write page, plots and projector files, as far as they are demanded."""
+    """Write page, plots and projector files if the options ask for them."""
     chosen = projection.sample(
         np.flatnonzero(examined.space.usable), given.points,
         page.wanted(features, examined), given.seed)
@@ -72,7 +71,7 @@ def draw(features, examined, given):
                 for k in rows))
 
 
-def demand(findings, unwanted):
+def check(findings, unwanted):
     """Raise a FindingError if there is any finding of a kind in `unwanted`."""
     counts = {
         "nan": sum(one["rows_not_finite"] for one in findings["arrays"]),
@@ -86,7 +85,7 @@ def demand(findings, unwanted):
 
 
 def main():
-    """Examine the cache, say and write what was asked for."""
+    """Examine the features; print and write what the options ask for."""
     given = options.read()
     old = revision.load(given.rev) if given.rev else None
     features = cached_features.load()
@@ -103,7 +102,7 @@ def main():
         if old:
             print("\n".join(["", *difference.lines(
                 findings["difference"], given.rev, given.top)]))
-    demand(examined.findings, given.fail_on)
+    check(examined.findings, given.fail_on)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ WHAT = """a row (train:17), or an image: a path in the source's folder
 
 
 def find(what, rows):
-    """Return the rows that `what` names, as (split, number).
+    """Return the matching rows as (split, number).
 
     Args:
         what: one argument of the command line.
-        rows: split -> what data/prepared/{split}.json holds.
+        rows: split -> content of data/prepared/{split}.json.
 
     Raises:
         SourceError: no row matches.

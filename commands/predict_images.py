@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Name the class of image files, with a fused model and nothing else.
+"""Predict the class of image files with a fused model.
 
 In:  a fused model (.h5); image files, folders of them, or - for the bytes of
      one image on standard input.
@@ -24,7 +24,7 @@ def parser():
     """Return the parser of the command line."""
     found = argparse.ArgumentParser(
         prog="python -m commands.predict_images",
-        description="Name the class of images with a fused model.")
+        description="Predict the class of images with a fused model.")
     found.add_argument("model", metavar="MODEL", help="a fused model, .h5")
     found.add_argument("images", metavar="IMAGE", nargs="+",
                        help="a file, a folder, or - for standard input")
@@ -36,7 +36,7 @@ def parser():
 
 
 class Predictor:
-    """A fused model, its class names, and how an image gets to its input."""
+    """A fused model, its class names, and the preparation of its input."""
 
     def __init__(self, path):
         """Load the model at `path`.
@@ -52,16 +52,16 @@ class Predictor:
         shape = self._model.input_shape
         if names is None or len(shape) != 4 or shape[1] != shape[2]:
             raise errors.PipelineError(
-                f"{path}: not a fused model, which takes images, any or "
-                "square, and holds class_names; `dvc repro` makes one")
+                f"{path}: not a fused model: it needs an input of square or "
+                "any images, and class_names; `dvc repro` makes one")
         self.names, self._side = [str(name) for name in names], shape[1]
 
     def probabilities(self, pixels):
         """Return the probability of each class, float64 (classes,).
 
         Args:
-            pixels: uint8 (h, w, 3), 0..255.  A model of a folder takes any
-                size; for one of arrays they are first scaled to its input.
+            pixels: uint8 (h, w, 3), 0..255.  A model of a folder accepts any
+                size; for one of arrays, they are scaled to its input.
         """
         images = pixels[None].astype("float32")
         if self._side and pixels.shape[:2] != (self._side, self._side):
@@ -101,13 +101,13 @@ def pixels(path):
 
 
 def predict(model, images, top, failed):
-    """Yield what is said of each image, as the JSON shows it.
+    """Yield the prediction for each image, a dictionary for JSON.
 
     Args:
         model: `Predictor`.
         images: paths of files and folders.
         top: number of classes.
-        failed: function of path and reason, called for what is no image.
+        failed: function of path and reason, called for other files.
     """
     for path in files(images, failed):
         try:
@@ -137,11 +137,11 @@ def main():
         wrong.append(path)
         print(f"predict_images: {path}: {reason}", file=sys.stderr)
 
-    said = predict(model, given.images, given.top, failed)
+    found = predict(model, given.images, given.top, failed)
     if given.json:
-        print(json.dumps(list(said), indent=2, ensure_ascii=False))
+        print(json.dumps(list(found), indent=2, ensure_ascii=False))
     else:
-        for row in said:
+        for row in found:
             print(row["file"], *(f"{one['class']}\t{one['probability']:.4f}"
                                  for one in row["top"]), sep="\t", flush=True)
     return 1 if wrong else 0
@@ -150,7 +150,7 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except BrokenPipeError:    # whoever reads wants no more
+    except BrokenPipeError:    # the reader has closed its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Put transfer and the ConvNet from scratch side by side.
+"""Compare transfer learning with the ConvNet from scratch.
 
 A stage of compare/dvc.yaml.
 
 In:  results/metrics.json           scores of transfer
      compare/results/convnet.json   scores of the ConvNet
-     models/head.h5                 what was trained of transfer
-     fuse.output                    all of it
+     models/head.h5                 the trained part of transfer
+     fuse.output                    the whole model of transfer
      compare/models/convnet.h5
-     features/manifest.json         what was extracted
-     logs/timings.jsonl             how long it took; not tracked
+     features/manifest.json         what was computed
+     logs/timings.jsonl             seconds; not tracked
 Out: compare/results/comparison.csv, comparison.png
 """
 import h5py
@@ -34,16 +34,16 @@ def parameters(path):
 
 
 def trained(path):
-    """Return how many weights of the model at `path` training changes."""
+    """Return the number of trainable weights of the model at `path`."""
     return sum(int(weight.shape.num_elements())
                for weight in keras_runtime.load_model(path).trainable_weights)
 
 
 def transfer_seconds():
-    """Return what extraction and training took, or None if not noted.
+    """Return the seconds of extraction and training, or None.
 
-    Extraction may be spread over several runs, or cover images that are gone:
-    its seconds an image count, for train, its views, and validation.
+    Extraction may be spread over several runs, or include removed images:
+    seconds per image are multiplied by the rows of train and validation.
     """
     made = manifest.read()
     extracted = timings.find(manifest.digest(made["key"]))
@@ -58,13 +58,13 @@ def transfer_seconds():
 
 
 def convnet_seconds():
-    """Return what training the ConvNet took, or None if not noted."""
+    """Return the seconds of training the ConvNet, or None."""
     fitted = timings.find(files.digest(CONVNET, "sha256"))
     return fitted[-1]["seconds"] if fitted else None
 
 
 def main():
-    """Write and print the table, draw it."""
+    """Write, print and draw the table."""
     rows = []
     for model, metrics, seconds, whole, learned in [
             ("transfer", "results/metrics.json", transfer_seconds(),

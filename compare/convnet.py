@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Train a ConvNet from scratch, on the images that the backbone sees.
 
-A stage of compare/dvc.yaml, to be compared with what transfer gives.
+A stage of compare/dvc.yaml, to compare transfer learning with.
 
 In:  data/resized/{split}_x.npy   uint8 (n, s, s, 3), 0..255
      data/prepared/{split}_y.npy  uint8 or int64 (n,)
      data/prepared/dataset.json   class names
      compare/params.yaml
 Out: compare/models/convnet.h5    float32 (n, side, side, 3), 0..255 -> classes
-     compare/models/trunk.h5      its weights without top: a backbone's
+     compare/models/trunk.h5      its weights without top, for a backbone
      compare/results/convnet.json  scores of validation and test
      compare/results/history.csv, history.png  accuracy and loss by epoch
      logs/convnet/<time>/         TensorBoard, not tracked
@@ -26,7 +26,7 @@ from stages.lib.params import params
 from stages.lib.results import charts, scores
 from stages.lib.training import head, input_pipeline, tensorboard_log
 
-BATCH = 256    # of what does not learn: scaling, validation
+BATCH = 256    # of scaling and validation
 MODEL = "compare/models/convnet.h5"
 TRUNK = "compare/models/trunk.h5"
 
@@ -34,10 +34,10 @@ TRUNK = "compare/models/trunk.h5"
 def labelled(split, side):
     """Return a split's images, uint8 (n, side, side, 3), and labels (n,).
 
-    What is scaled is kept in memory.
+    Scaled images are kept in memory.
 
     Raises:
-        ArtefactError: missing, damaged, or not of one run.
+        ArtefactError: missing, damaged, or of different runs.
     """
     images = arrays.open_array(f"data/resized/{split}_x.npy", ndim=4)
     labels = arrays.open_array(f"data/prepared/{split}_y.npy", ndim=1)
@@ -72,13 +72,13 @@ def build(side, classes):
 
 
 def augmented(model, given):
-    """Return `model` behind layers that change images, in training only.
+    """Return `model` behind layers that augment images in training.
 
     Args:
         given: `params.Convnet`.
 
-    Keras' preprocessing layers pass images on unchanged elsewhere, and are
-    no part of `model`, which is what is kept.
+    Keras' preprocessing layers do not change images in inference.  They are
+    not part of `model`, which is what is saved.
     """
     pixels = keras.Input(model.input_shape[1:])
     tensor = pixels

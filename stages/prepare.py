@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Read the data source, carve the splits that it lacks from train.
+"""Read the data source; carve missing splits from train.
 
 In:  data.source, a descriptor (.yaml), arrays (.npz), or a folder.
-Out: data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; of a folder
+Out: data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for a folder
                                   (n, 0, 0, 3): `resize` reads the files
      data/prepared/{split}_y.npy  uint8 or int64 (n,)
      data/prepared/{split}.json   which image each row is
      data/prepared/dataset.json   class names
-     results/refused.json         files that are no row, and why
-     results/data.json            what is to be known of the data
+     results/refused.json         rejected files, with reasons
+     results/data.json            counts of problems in the data
 """
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -19,13 +19,13 @@ from stages.lib.sources import dataset, rejected_files, source
 
 
 def carve(labels, fraction, seed, names, param="data.validation_fraction"):
-    """Return the rows that remain and those carved, ascending, int64.
+    """Return the remaining rows and the carved rows, ascending, int64.
 
-    `fraction` of every class is carved, rounded by scikit-learn so that the
-    whole is right.
+    `fraction` of every class is carved; scikit-learn rounds so that the total
+    is right.
 
     Raises:
-        SourceError: a class has too few images for both.
+        SourceError: a class has too few images for two splits.
     """
     counts = np.bincount(labels, minlength=len(names))
     rarest = int(counts.argmin())
@@ -47,26 +47,26 @@ def take(split, rows):
 
 
 def complete(splits, given, names):
-    """Return train, validation and test; what is missing comes from train.
+    """Return train, validation and test; carve missing ones from train.
 
     Args:
-        splits: name -> `Split`, those that the source has.
+        splits: name -> `dataset.Split`, the splits of the source.
         given: `params.Data`.
         names: of the classes.
 
     Raises:
-        SourceError: as `carve`; train has one class or lacks one.
+        SourceError: as `carve`; or train has one class, or misses one.
     """
     splits = dict(splits)
     if len(names) < 2:
         raise errors.SourceError(
             f"{given.source}: {len(names)} classes with images; "
-            "two at least are needed")
+            "at least two are needed")
     absent = missing(splits.get("train"), names)
     if absent:
         raise errors.SourceError(
             f"{given.source}: train has no image of the class "
-            f"{absent[0]}; bring some, or remove the class")
+            f"{absent[0]}; add images, or remove the class")
     for split in ("test", "validation"):
         if split not in splits:
             param = f"{split}_fraction"
@@ -79,16 +79,16 @@ def complete(splits, given, names):
 
 
 def missing(split, names):
-    """Return the names of the classes without an image in a `Split`."""
+    """Return the names of the classes without images in a split."""
     present = set() if split is None else set(split.y)
     return [name for k, name in enumerate(names) if k not in present]
 
 
 def leaks(splits):
-    """Return (image, image of an earlier split with the same pixels) pairs.
+    """Return pairs of images with the same pixels in two splits.
 
     Args:
-        splits: name -> `Split`, in the order train, validation, test.
+        splits: name -> `dataset.Split`, in the order of the splits.
     """
     first, found = {}, []
     for split in splits.values():
@@ -100,8 +100,8 @@ def leaks(splits):
     return found
 
 
-def report(splits, names, no_rows):
-    """Print what was found, and write results/data.json."""
+def report(splits, names, rejected):
+    """Print a summary, and write results/data.json."""
     twice = leaks(splits)
     absent = {split: missing(of, names) for split, of in splits.items()}
     for split, of in splits.items():
@@ -114,16 +114,16 @@ def report(splits, names, no_rows):
     if rejected_files.summary():
         print(f"prepare: {rejected_files.summary()}")
     files.write_json("results/data.json", {
-        "leaked_images": len(twice), "refused_files": len(no_rows),
+        "leaked_images": len(twice), "refused_files": len(rejected),
         "missing_classes": sum(map(len, absent.values()))})
 
 
 def main():
-    """Write the three splits, and what is to be known of them."""
+    """Write the three splits and their summary."""
     given = params.read().data
     data = source.load(given.source)
-    rejected_files.write(data.refused)
-    rejected_files.check_share(data.refused, sum(
+    rejected_files.write(data.rejected)
+    rejected_files.check_share(data.rejected, sum(
         len(split.y) for split in data.splits.values()),
         given.max_refused_fraction)
     splits = complete(data.splits, given, data.class_names)
@@ -131,7 +131,7 @@ def main():
         arrays.write_array(f"data/prepared/{name}_x.npy", split.x)
         arrays.write_array(f"data/prepared/{name}_y.npy", split.y)
         files.write_json(f"data/prepared/{name}.json", split.rows)
-    report(splits, data.class_names, rejected_files.unexpected(data.refused))
+    report(splits, data.class_names, rejected_files.unexpected(data.rejected))
     files.write_json("data/prepared/dataset.json",
                      {"class_names": data.class_names})
 

@@ -84,7 +84,7 @@ def fit_tail(given, key, classes, data, validation, options):
             hashlib.sha256(labels.tobytes()).hexdigest()
             for labels in (data[1], validation[1])])
     behind = backbone.tail(base, cut)
-    if progress.begun:
+    if progress.resumable:
         top = head.build(given.train, np.zeros((1, *behind.output_shape[1:])),
                          classes)
         model = tail.join(base, cut, top)

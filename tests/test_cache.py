@@ -236,7 +236,7 @@ def test_rotten_scratch(project, monkeypatch, capsys):
     os.unlink(project.file("dvc.lock"))
     count, _, text = extract(project, monkeypatch, capsys)
     assert count == 1
-    assert "/train_x.npy: 1 damaged rows (179) are not taken over" in text
+    assert "/train_x.npy: 1 damaged rows (179) are not reused" in text
     assert contents(project) == before
 
 

@@ -90,7 +90,7 @@ def killed_and_resumed(project):
     assert not os.path.exists(project.file("models/head.h5"))
     done = subprocess.run(command, cwd=project.path, env=environment(),
                           text=True, stdout=subprocess.PIPE, check=True)
-    assert re.search(r"train: goes on after epoch [1-3] of the tail",
+    assert re.search(r"train: resumes after epoch [1-3] of the tail",
                      done.stdout), done.stdout
     with open(project.file("models/head.h5"), "rb") as file:
         assert file.read() == expected

@@ -20,7 +20,7 @@ def AlexNet(include_top=False, weights=None, input_shape=None,
 
     Args:
         include_top: False; there is no classifier here.
-        weights: None; bring them as a file.
+        weights: None; use a file.
         input_shape: (height, width, 3), 63 pixels at least.
         pooling: "avg" or "max", of the last map.
 
@@ -28,12 +28,11 @@ def AlexNet(include_top=False, weights=None, input_shape=None,
         keras.Model, float32 (n, h, w, 3), scaled -> float32 (n, 256).
 
     Raises:
-        ValueError: other weights or a top are demanded, or the side is too
-            small.
+        ValueError: weights or a top are requested, or the side is too small.
     """
     if include_top or weights:
-        raise ValueError("AlexNet has no top and no weights of Keras' own; "
-                         "bring torchvision's as a file")
+        raise ValueError("AlexNet has no top and no weights in Keras; "
+                         "convert torchvision's weights")
     if min(input_shape[:2]) < 63:
         raise ValueError(f"input size must be at least 63x63, not "
                          f"{input_shape[0]}x{input_shape[1]}")

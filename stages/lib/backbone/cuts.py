@@ -9,10 +9,10 @@ TOP = "top"
 
 
 def valid(model):
-    """Return the layers after which one tensor carries everything, in order.
+    """Return the layers after which the model can be cut, in order.
 
-    A layer is such if nothing that was computed before it is used after it.
-    The last is the output of the whole.
+    Their output is the only tensor that later layers use.  The last one is
+    the output of the model.
     """
     nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True)
              for node in model._nodes_by_depth[depth]]
@@ -39,11 +39,11 @@ def resolve(model, cut):
     Args:
         model: the backbone, pooled.
         cut: "top", a layer's name, its index in `model.layers`, or "first N":
-            so many layers are frozen.
+            N layers are frozen.
 
     Raises:
         CutError: there is no such layer, or more than one tensor would have
-            to be cached; it names the nearest cuts before and after.
+            to be cached; names the nearest cuts before and after.
     """
     layers = model.layers
     names = [layer.name for layer in layers]
@@ -77,7 +77,7 @@ def resolve(model, cut):
 def multiply_adds(layers):
     """Return the multiply-adds of `layers` for one image.
 
-    Every kernel (two dimensions or more) is applied once at each place of its
+    A kernel (two dimensions or more) is applied once at each position of its
     layer's output.
     """
     total = 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""SimpleCNN: a small ConvNet of our own, to be trained from scratch."""
+"""SimpleCNN: a small ConvNet, to be trained from scratch."""
 from stages.lib.common.keras_runtime import keras
 
 FILTERS = (32, 64, 128)    # of the blocks; each halves the map
@@ -7,7 +7,7 @@ FILTERS = (32, 64, 128)    # of the blocks; each halves the map
 
 def SimpleCNN(include_top=False, weights=None, input_shape=None,
               pooling="avg"):
-    """Return the trunk of the network, pooled; arguments as Keras' own.
+    """Return the network without classifier, pooled; arguments as in Keras.
 
     Two convolutions of 3 x 3 a block, each with batch normalisation.
 
@@ -15,11 +15,10 @@ def SimpleCNN(include_top=False, weights=None, input_shape=None,
         keras.Model, float32 (n, h, w, 3), -1..1 -> float32 (n, 128).
 
     Raises:
-        ValueError: a top or weights are demanded: there are none.
+        ValueError: a top or weights are requested.
     """
     if include_top or weights:
-        raise ValueError("SimpleCNN has no top and no weights but those you "
-                         "train")
+        raise ValueError("SimpleCNN has no top and no pretrained weights")
     given = tensor = keras.Input(input_shape)
     for block, filters in enumerate(FILTERS, start=1):
         for k in (1, 2):

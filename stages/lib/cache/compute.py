@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fill the arrays of the cache: copy what is known, compute what is new."""
+"""Fill the arrays of the cache: copy known rows, compute new ones."""
 import contextlib
 import glob
 import os
@@ -16,16 +16,16 @@ COPY = 1 << 26    # bytes copied at a time
 
 
 def compute(cache, engine, bar):
-    """Bring every row into the scratch; `bar` hears of computed ones.
+    """Write all rows into the scratch; `bar` counts the computed ones.
 
     Args:
         cache: `cache.Cache`.
         engine: `engine.Engine`.
 
     Raises:
-        StorageError: the disk is full; what is computed stays.
+        StorageError: the disk is full; computed rows are kept.
         ArtefactError: a feature is not finite.
-        OSError: the DVC that started this stage is gone.
+        OSError: the DVC process that started this stage is gone.
     """
     for folder in glob.glob(f"{lookup.SCRATCH}/*"):
         if folder != cache.folder:
@@ -34,7 +34,7 @@ def compute(cache, engine, bar):
     parts = {name: _part(cache, name) for name in cache.images}
     _copy(parts.values(), cache.sources)
     _compute(cache, parts, engine, bar)
-    if any(len(part.missing()) for part in parts.values()):    # twice there
+    if any(len(part.missing()) for part in parts.values()):    # duplicates
         _copy(parts.values(), {
             image.tobytes(): (part, row) for part in parts.values()
             for row, image in enumerate(part.table["image"])
@@ -42,9 +42,9 @@ def compute(cache, engine, bar):
 
 
 def publish(cache):
-    """Let the arrays appear under features/; return path -> SHA-256.
+    """Publish the arrays under features/; return path -> SHA-256.
 
-    Arrays that are wanted no more leave the scratch.
+    Other arrays are removed from the scratch.
     """
     ours = [path for name in cache.images
             for path in row_store.paths(cache.folder, name)]
@@ -69,8 +69,8 @@ def publish(cache):
 def _part(cache, name):
     """Return the array `name`, from the scratch if it fits.
 
-    One that does not steps aside, array and table together, as a source of
-    rows that a kill leaves whole.
+    An array that does not fit is moved aside with its table, so that its
+    rows can be copied, also after a kill.
     """
     x_path, table_path = row_store.paths(cache.folder, name)
     if cache.fits(name):
@@ -90,7 +90,7 @@ def _part(cache, name):
 
 
 def _copy(parts, sources):
-    """Write all missing rows of `parts` whose image is in `sources`."""
+    """Copy all missing rows of `parts` whose image is in `sources`."""
     for part in parts:
         found = {}
         for row in part.missing():
@@ -105,9 +105,9 @@ def _copy(parts, sources):
 
 
 def _compute(cache, parts, engine, bar):
-    """Write the rows of `cache.new`."""
+    """Compute the rows of `cache.new`."""
     def work(name, rows):
-        """Compute some rows and write them; return how many."""
+        """Compute and write some rows; return their number."""
         features = stored(engine.compute(cache.read[name](rows)),
                           cache.dtype)
         parts[name].write(rows, features)
@@ -127,10 +127,10 @@ def _compute(cache, parts, engine, bar):
 
 
 def stored(features, dtype):
-    """Return `features` in the dtype in which they are stored.
+    """Return `features` in the dtype of the cache.
 
     Raises:
-        ArtefactError: one is not finite in it.
+        ArtefactError: a feature is not finite in that dtype.
     """
     with np.errstate(over="ignore"):
         features = features.astype(dtype)

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""The cache of features: which rows are known, and which are to be computed.
+"""Find the rows that are known, and those that have to be computed.
 
-A row is known by the pixels that the backbone sees and by the key of what
-computed it.  Rows are looked for where the last run was writing, so that a
-killed run goes on, and in the version that DVC's cache holds, so that added,
-removed, renamed or reordered images cost only what is new.  Why so:
-docs/cache.md.
+A row is identified by the pixels that the backbone sees and by the cache key.
+Known rows are searched in the scratch, so that a killed run resumes, and in
+the previous version in DVC's cache, so that after images were added, removed,
+renamed or reordered only new images are computed.  See docs/cache.md.
 """
 import glob
 import os
@@ -17,29 +16,28 @@ from stages.lib.cache import previous_version, row_store
 from stages.lib.common import digests, errors, manifest
 
 SCRATCH = "features/scratch"
-PRIOR = "prior"    # beside the rows: those of another order, to be copied
+PRIOR = "prior"    # in the scratch: arrays in another order, to copy from
 
 
 class Cache:
-    """The rows that are wanted, and where those that are known are.
+    """The rows that are needed, and where the known ones are.
 
     Attributes:
         key, shape, dtype: of a row.
-        images: array -> the digest of each row's pixels.
+        images: array -> digests of each row's pixels.
         read: array -> function from row numbers to pixels.
         folder: the scratch of this key.
-        sources: digest of pixels -> array and row that hold its features.
-        good: path of an array in the scratch -> which of its rows are good.
-        new: array -> the rows to compute, each image once.
-        before: the key of the last run, or None.
+        sources: digest of pixels -> array and row with its features.
+        good: path of an array in the scratch -> which rows are good.
+        new: array -> rows to compute, each image once.
+        before: key of the previous run, or None.
     """
 
     def __init__(self, key, images, shape, dtype):
-        """Look at everything, change nothing.
+        """Find known rows; write nothing.
 
         Args:
-            key: `backbone.key`: what the bytes of a row depend on, but the
-                image.
+            key: cache key, all that a row depends on except its image.
             images: name of the array -> a function from row numbers to
                 pixels, uint8, C-contiguous; and the number of rows.
             shape: of a row, `dtype`: of a feature.
@@ -60,21 +58,22 @@ class Cache:
 
     @property
     def unfinished(self):
-        """Return how many rows lie in the scratch of an interrupted run."""
+        """Return the number of rows that an interrupted run left."""
         return sum(int(good.sum()) for good in self.good.values()
                    if not good.all())
 
     def bytes_to_write(self):
-        """Return the bytes of all arrays that are not there yet."""
+        """Return the bytes of all arrays that have to be written."""
         row = int(np.prod(self.shape)) * self.dtype.itemsize
         return sum(len(images) * row for name, images in self.images.items()
                    if not self.fits(name))
 
     def fits(self, name):
-        """Tell whether the scratch has the array `name`, to be gone on with.
+        """Return whether the array `name` in the scratch can be completed.
 
-        With these images in order; and complete, or not shared with DVC's
-        cache, nor was: what is shared is never written.
+        It must have the same images in the same order.  If it is not
+        complete, it must not be linked to DVC's cache, or have been: a
+        linked file is never written.
         """
         x_path, table_path = row_store.paths(self.folder, name)
         if x_path not in self.good:
@@ -87,7 +86,7 @@ class Cache:
             for found in map(os.stat, (x_path, table_path)))
 
     def _unknown(self):
-        """Return array -> the rows whose images are in no source yet."""
+        """Return array -> rows whose images are in no source."""
         known, new = set(self.sources), {}
         for name, images in self.images.items():
             row = {image.tobytes(): k for k, image
@@ -98,7 +97,7 @@ class Cache:
         return new
 
     def _scratch(self):
-        """Return the arrays of the scratch, those that stepped aside last."""
+        """Return the arrays of the scratch, those moved aside last."""
         found = []
         tables = glob.glob(f"{self.folder}/**/*_rows.npy", recursive=True)
         for table in sorted(tables, key=lambda path: (PRIOR in path, path)):
@@ -106,11 +105,11 @@ class Cache:
                 found.append(row_store.StoredRows(
                     table.replace("_rows.npy", "_x.npy"), table))
             except errors.ArtefactError as error:
-                print(f"extract: not taken over: {error}")
+                print(f"extract: not reused: {error}")
         return found
 
     def _look(self, key, arrays):
-        """Note which rows of `arrays`, computed under `key`, are good."""
+        """Add the good rows of `arrays`, computed with `key`, to sources."""
         self.before = self.before or key
         if key != self.key:
             return
@@ -123,8 +122,8 @@ class Cache:
             if damaged.any():
                 some = ", ".join(map(str, np.flatnonzero(damaged)[:5]))
                 print(f"extract: {array.path}: {damaged.sum()} damaged rows "
-                      f"({some}{', …' if damaged.sum() > 5 else ''}) are not "
-                      "taken over")
+                      f"({some}{', …' if damaged.sum() > 5 else ''}) are "
+                      "not reused")
             self.good[array.path] = good
             for row in np.flatnonzero(good):
                 self.sources.setdefault(array.table["image"][row].tobytes(),

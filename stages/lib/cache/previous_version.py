@@ -52,7 +52,7 @@ def load(found):
     try:
         key = manifest.read(path=path)["key"]
     except errors.ArtefactError as error:
-        print(f"extract: not taken over: {error}")
+        print(f"extract: not reused: {error}")
         return None, []
     arrays = []
     for name in sorted(found):
@@ -64,5 +64,5 @@ def load(found):
                                                found[name][0]))
             arrays[-1].path = f"{array} in DVC's cache"
         except (errors.ArtefactError, KeyError) as error:
-            print(f"extract: not taken over: {error}")
+            print(f"extract: not reused: {error}")
     return key, arrays

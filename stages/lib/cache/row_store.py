@@ -23,7 +23,7 @@ def paths(folder, name):
 
 
 class StoredRows:
-    """An array and its table, as an earlier run left them."""
+    """An array and its table that an earlier run wrote."""
 
     def __init__(self, x_path, table_path):
         """Open both for reading.
@@ -42,26 +42,26 @@ class StoredRows:
     def check(self):
         """Return which rows are good and which are damaged, bool (n,) both.
 
-        Rows that were not computed yet are neither.
+        Rows that are not computed yet are neither.
         """
-        begun = self.table["seal"].any(axis=1)
+        sealed = self.table["seal"].any(axis=1)
         right = (digests.of_all(lambda rows: self.x[rows[0]:rows[-1] + 1],
                                 len(self.x)) == self.table["seal"]).all(axis=1)
-        return begun & right, begun & ~right
+        return sealed & right, sealed & ~right
 
 
 class GrowingRows(StoredRows):
-    """An array that is being filled; several threads may write to it."""
+    """An array that is being filled; threads may write at the same time."""
 
     @classmethod
     def create(cls, folder, name, dtype, shape, images):
-        """Return a new array of `shape` without any rows yet.
+        """Return a new array of `shape` without rows.
 
         Args:
-            images: their digests, uint8 (n, 16).
+            images: digests of the images, uint8 (n, 16).
 
         Raises:
-            StorageError: there is no room for all of it.
+            StorageError: the disk has no space for the whole array.
         """
         x_path, table_path = paths(folder, name)
         table = np.zeros(shape[0], TABLE)
@@ -88,9 +88,8 @@ class GrowingRows(StoredRows):
         self._start = np.load(table_path, mmap_mode="r").offset
 
     def write(self, rows, features, seals=None):
-        """Write `features` as the rows `rows`, ascending, and seal them.
+        """Write `features` as the rows `rows`, ascending, then their seals.
 
-        A seal is written after what it seals.
 
         Raises:
             StorageError: the disk is full.
@@ -110,11 +109,11 @@ class GrowingRows(StoredRows):
                            self.table[run])
 
     def missing(self):
-        """Return the rows that have no features yet, ascending."""
+        """Return the rows that are not computed yet, ascending."""
         return np.flatnonzero(~self.table["seal"].any(axis=1))
 
     def forget(self, rows):
-        """Take `rows` as missing, whatever is written there."""
+        """Mark `rows` as missing."""
         self.table["seal"][rows] = 0
 
 

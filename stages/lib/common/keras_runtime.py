@@ -18,6 +18,14 @@ from tensorflow import keras  # noqa: E402
 gc.freeze()
 gc.enable()
 
+
+def threads():
+    """Return the number of threads of this process; None: not on Linux."""
+    tasks = "/proc/self/task"
+    return len(os.listdir(tasks)) if os.path.isdir(tasks) else None
+
+
+IDLE_THREADS = threads()    # before TensorFlow starts its own
 VERBOSE = 1 if sys.stderr.isatty() else 0   # Keras' own progress bar
 tf.get_logger().setLevel("ERROR")
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Engines that compute the frozen part: TensorFlow Lite and TensorFlow.
 
-Each gives the same bytes for an image whatever its neighbours in the batch,
-their order, and the number of workers, on one kind of processor (measured:
-docs/cache.md).
+The features of an image do not depend on the other images in the batch, on
+their order, or on the number of workers: on one kind of processor, the bytes
+are the same (measured in docs/cache.md).
 """
 import hashlib
 import os
@@ -16,20 +16,20 @@ from stages.lib.common.keras_runtime import tf
 from stages.lib.engines import tflite
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
-# Images a step, fixed at conversion: XNNPACK can decline a resized graph.
+# Images a step, fixed at conversion: XNNPACK can refuse a resized graph.
 BATCH = {"tflite": 4, "tensorflow": 64}
-# Images a task: what a kill costs a worker.
+# Images a task: a kill costs a worker at most one task.
 CHUNK = {"tflite": 16, "tensorflow": 64}
 
 
 class Engine(NamedTuple):
-    """What computes features.
+    """A function that computes features, and how to call it.
 
     Attributes:
-        compute: a function of uint8 (k, side, side, 3), any k, that returns
-            float32 (k, …); several threads may call it.
-        workers: how many threads should.
-        chunk: how many images each should take at a time.
+        compute: function, uint8 (k, side, side, 3), any k -> float32 (k, …);
+            threads may call it at the same time.
+        workers: number of threads to use.
+        chunk: number of images for each call.
     """
 
     compute: Callable
@@ -43,11 +43,10 @@ def load(name, model, folder):
     Args:
         name: a key of `BATCH`.
         model: `backbone.extractor`.
-        folder: where the converted graph is kept for the next run; None:
-            nowhere.
+        folder: to keep the converted graph for the next run, or None.
 
     Raises:
-        EngineError: TensorFlow Lite cannot take the model.
+        EngineError: TensorFlow Lite cannot convert the model.
     """
     if name == "tensorflow":
         return Engine(_padded(_tensorflow(model), BATCH[name]), 1, CHUNK[name])
@@ -82,8 +81,7 @@ def _code():
 
 
 def _padded(step, batch):
-    """Return `step`, of exactly `batch` images, as a function of any number.
-    """
+    """Return a function of any number of images; `step` takes `batch`."""
     def compute(images):
         """Return the features of `images`."""
         rows = []
@@ -98,7 +96,8 @@ def _padded(step, batch):
 
 
 def _tensorflow(model):
-    """Return one step of TensorFlow itself, on all cores or the GPU."""
+    """Return a function of one batch by TensorFlow, on all cores or the GPU.
+    """
     function = tf.function(
         lambda images: model(tf.cast(images, tf.float32), training=False),
         input_signature=[tf.TensorSpec(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""TensorFlow Lite with XNNPACK: the backbone converted, kept, computed."""
+"""TensorFlow Lite with XNNPACK: convert the backbone, keep it, compute."""
 import contextlib
 import glob
 import hashlib
@@ -13,8 +13,8 @@ import numpy as np
 from stages.lib.common import errors, files
 from stages.lib.common.keras_runtime import keras, tf
 
-# First convolutions that add their bias last: XNNPACK starts each sum with
-# it, and what is lost there, all layers behind inherit (docs/cache.md).
+# Number of first convolutions that add their bias last.  XNNPACK starts each
+# sum with the bias, which costs precision in all later layers (docs/cache.md).
 STEM = 3
 
 
@@ -23,13 +23,12 @@ def step(model, batch, workers, folder):
 
     Args:
         model: `backbone.extractor`.
-        batch: images at a time, fixed at conversion.
-        workers: how many threads may call it at a time.
-        folder: where the converted graph is kept for the next run; None:
-            nowhere.
+        batch: number of images, fixed at conversion.
+        workers: number of threads that may call it at the same time.
+        folder: to keep the converted graph for the next run, or None.
 
     Raises:
-        EngineError: TensorFlow Lite cannot take the model.
+        EngineError: TensorFlow Lite cannot convert the model.
     """
     graph = folder and _kept(folder) or _keep(_converted(model, batch), folder)
     free = queue.SimpleQueue()
@@ -58,7 +57,7 @@ def _converted(model, batch):
     """Return `model` as the bytes of a TensorFlow Lite graph.
 
     Raises:
-        EngineError: it holds operations that TensorFlow Lite has not.
+        EngineError: TensorFlow Lite does not support an operation.
     """
     print("extract: converting the backbone for TensorFlow Lite", flush=True)
     try:
@@ -73,8 +72,8 @@ def _converted(model, batch):
     except Exception as error:   # the converter raises anything
         reason = " ".join(str(error).split())[:200]
         raise errors.EngineError(
-            f"params.yaml: extract.engine: TensorFlow Lite cannot take "
-            f"{model.layers[-1].name} and what stands before it ({reason}); "
+            f"params.yaml: extract.engine: TensorFlow Lite cannot convert "
+            f"{model.layers[-1].name} and the layers before it ({reason}); "
             "set extract.engine to tensorflow") from error
     return graph
 
@@ -83,11 +82,11 @@ def _converted(model, batch):
 def _biases_last(model):
     """Yield uint8 pixels -> features, with a stem that adds its biases last.
 
-    Each of the first convolutions takes its batch normalisation's scale into
-    its kernel.  What remains, one bias, the converter would fold into the
-    convolution if it were a constant: so a zero is added to it that only the
-    pixels know.  It is as wide as a row, because XNNPACK adds 24 channels at
-    a time much slower.  All weights are as before when the context ends.
+    The scale of a batch normalisation is multiplied into the kernel of the
+    convolution before it.  The remaining bias must not be a constant, or the
+    converter folds it into the convolution: a zero that depends on the pixels
+    is added.  The bias is as wide as a row of the map, because XNNPACK adds
+    24 channels at a time much slower.  All weights are restored at the end.
     """
     layers = list(model._flatten_layers())
     stem = [layer for layer in layers if isinstance(
@@ -129,7 +128,7 @@ def _scale(layer, after):
     """Move the scale of the normalisation `after` into the kernel.
 
     Returns:
-        The bias that remains, float32 (channels,); `after` becomes identity.
+        The remaining bias, float32 (channels,); `after` becomes identity.
     """
     shape = after.moving_mean.shape
     gamma, beta = [np.full(shape, initial) if variable is None
@@ -164,7 +163,7 @@ def _kept(folder):
 
 
 def _keep(graph, folder):
-    """Write `graph` under its digest, if anywhere, and return it."""
+    """Write `graph` under its digest if there is a folder; return it."""
     if folder is None:
         return graph
     digest = hashlib.sha256(graph).hexdigest()
@@ -175,7 +174,7 @@ def _keep(graph, folder):
 
 @contextlib.contextmanager
 def _silence():
-    """Keep off the terminal what TensorFlow Lite writes from C++."""
+    """Hide what TensorFlow Lite prints from C++."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]

@@ -2,11 +2,12 @@
 """A process in which no model has been built.
 
 It starts before the calling process builds a model.  On Linux it is forked,
-so that TensorFlow is not imported twice.
+so that TensorFlow is not imported twice.  That is safe only while TensorFlow
+has not started threads; otherwise, and elsewhere, a new interpreter starts.
 """
 import multiprocessing
 
-from stages.lib.common import errors
+from stages.lib.common import errors, keras_runtime
 
 
 class FreshProcess:
@@ -18,8 +19,11 @@ class FreshProcess:
         Args:
             function: of a module, with plain arguments and result.
         """
-        self._ours, theirs = multiprocessing.Pipe()
-        self._process = multiprocessing.Process(
+        idle = keras_runtime.threads() == keras_runtime.IDLE_THREADS
+        kind = "fork" if idle and keras_runtime.IDLE_THREADS else "spawn"
+        context = multiprocessing.get_context(kind)
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(
             target=_serve, args=(function, self._ours, theirs), daemon=True)
         self._process.start()
         theirs.close()

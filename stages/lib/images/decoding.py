@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Image files become pixels; one that cannot says why, in a few words."""
+"""Decode image files; give a short reason for a file that is no image."""
 import io
 import os
 import struct
@@ -11,13 +11,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stages.lib.common import errors
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-LONGEST = 16_384    # pixels a side: `pad` makes a square of it
-PIXELS = 89_478_485    # at most: 256 MB of RGB, as Pillow warns of
+LONGEST = 16_384    # pixels of a side: `pad` makes a square
+PIXELS = 89_478_485    # the limit above which Pillow warns: 256 MB of RGB
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8")
 SIZES = {b"\x89PNG": (16, ">II"), b"BM": (18, "<ii")}    # width, height
 
-Image.MAX_IMAGE_PIXELS = None    # `decode` itself refuses, without a warning
-warnings.filterwarnings("ignore", module="PIL")    # of odd metadata
+Image.MAX_IMAGE_PIXELS = None    # `decode` checks the size itself
+warnings.filterwarnings("ignore", module="PIL")    # about metadata
 
 
 def read(root, path):
@@ -32,7 +32,7 @@ def read(root, path):
         raise errors.PictureError("leads out of the folder")
     if not os.path.exists(real):
         raise errors.PictureError("no such file, or a link to nothing")
-    if not os.path.isfile(real):    # a pipe would be waited for
+    if not os.path.isfile(real):    # reading a pipe would block
         raise errors.PictureError("not a regular file")
     try:
         with open(real, "rb") as file:
@@ -44,9 +44,9 @@ def read(root, path):
 def decode(data):
     """Return the picture in `data`, the bytes of a file, as RGB pixels.
 
-    Turned upright as EXIF says; of a GIF, and of all that moves, the first
-    frame; what is transparent stands on white; 16 bits keep the upper 8;
-    CMYK is converted without colour profiles.
+    The image is turned upright by its EXIF orientation.  An animation gives
+    its first frame; transparent pixels become white; 16 bits keep the upper
+    8; CMYK is converted without colour profiles.
 
     Returns:
         uint8 (h, w, 3), 0..255.
@@ -104,6 +104,6 @@ def _why(data, error):
 
 
 def _cut_webp(data):
-    """Tell whether `data` is WebP, but shorter than its header says."""
+    """Return whether `data` is WebP, but shorter than its header says."""
     return (data.startswith(b"RIFF") and len(data) >= 8
             and len(data) < 8 + struct.unpack_from("<I", data, 4)[0])

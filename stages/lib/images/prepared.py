@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The prepared images of a split: in an array, or in files that it lists."""
+"""The prepared images of a split: an array, or a list of files."""
 import hashlib
 import os
 
@@ -23,7 +23,7 @@ class Images:
 
         Args:
             split: its name.
-            source: data.source; for files, the folder that holds them.
+            source: data.source; for files, their folder.
 
         Raises:
             ArtefactError: array or list is missing or damaged.
@@ -62,7 +62,7 @@ class Images:
         """Return the bytes of a row's file.
 
         Raises:
-            SourceError: it is not the one that `prepare` saw.
+            SourceError: it cannot be read, or changed since `prepare` read it.
         """
         path = os.path.join(self._source, self._rows[row]["image"])
         try:
@@ -74,6 +74,6 @@ class Images:
                 "fix it, then run `dvc repro`") from error
         if hashlib.sha256(data).hexdigest() != self._rows[row]["sha256"]:
             raise errors.SourceError(
-                f"{path}: changed since prepare saw it; run "
+                f"{path}: changed since prepare read it; run "
                 "`dvc repro`")
         return data

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Scale images to the backbone's side, in the cache and in the model alike."""
+"""Scale images to the side of the backbone, for `resize` and in the model.
+
+The docstring of `rescale` is part of the bytes of every fused model.
+"""
 import builtins
 import types
 
@@ -42,9 +45,9 @@ def rescale(images, side, mode="stretch", antialias=False):
 def rescale_layer(**arguments):
     """Return `rescale` with these `arguments` as a Lambda layer.
 
-    The file name and line in the bytecode are made constants, or else the
-    path of this clone would be in the model's bytes.  Without a module name,
-    Keras loads the layer in a fresh process and does not warn.
+    File name and line number in the bytecode are constants, so that the bytes
+    of the model do not depend on the path of the project.  Without a module
+    name, Keras loads the layer in a fresh process without a warning.
     """
     code = rescale.__code__.replace(co_filename="rescale", co_firstlineno=1)
     function = types.FunctionType(code, {"__builtins__": builtins}, "rescale",

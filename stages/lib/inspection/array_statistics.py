@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Figures of one cached array: range, mean, what is dead or not finite."""
+"""Statistics of a cached array: range, mean, dead and NaN dimensions."""
 import os
 
 import numpy as np
@@ -9,10 +9,10 @@ from stages.lib.inspection import cached_features
 
 
 def statistics(path, dead):
-    """Return what is to be said of the array at `path`, as a dictionary.
+    """Return the statistics of the array at `path`, a dictionary.
 
     A dimension is one entry of a vector, one channel of a map.  Values that
-    are not finite are counted, and left out of everything else.
+    are not finite are counted, and excluded from the others.
 
     Args:
         path: of an array of features, float (n, …, d).
@@ -50,7 +50,7 @@ def statistics(path, dead):
 
 
 def _whole(count, mean, deviation, low, high):
-    """Return range, mean and deviation of all from those of dimensions."""
+    """Return range, mean and deviation of all values."""
     if not count.any():
         return {"min": None, "max": None, "mean": None, "std": None}
     whole = (count * mean).sum() / count.sum()

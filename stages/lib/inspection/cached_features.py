@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""All that is cached, as vectors: one row an image, split after split."""
+"""All cached features as vectors: one row for each image."""
 from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
@@ -7,16 +7,16 @@ import numpy as np
 from stages.lib.cache import row_store
 from stages.lib.common import arrays, errors, files, manifest
 
-BLOCK = 1 << 26    # bytes that are read at a time
+BLOCK = 1 << 26    # bytes read at a time
 
 
 class CachedFeatures(NamedTuple):
     """The images of all splits; row k of each array is the same image.
 
-    vectors: float32 (n, d), maps pooled; not finite where the cache is not.
+    vectors: float32 (n, d), maps pooled; may contain NaN and infinity.
     labels, split, row: integer (n,); `split` counts in `files.SPLITS`.
     images: digests of the pixels, bytes of `rows.DIGEST` as void (n,).
-    files: of each split, the paths of its images; None: they had no files.
+    files: paths of the images of each split; None for arrays.
     """
 
     vectors: np.ndarray
@@ -33,7 +33,7 @@ class CachedFeatures(NamedTuple):
         return self.manifest["class_names"]
 
     def where(self, k):
-        """Return split, row and, if it is known, file of the image `k`."""
+        """Return split, row and, of a folder, file of the image `k`."""
         split = files.SPLITS[self.split[k]]
         found = {"split": split, "row": int(self.row[k])}
         if self.files[split]:
@@ -46,9 +46,10 @@ class CachedFeatures(NamedTuple):
 
 
 def load():
-    """Return what lies in features/, or raise an ArtefactError.
+    """Return all cached features.
 
-    What is missing, damaged or does not belong together is named.
+    Raises:
+        ArtefactError: a file is missing, damaged or belongs to another run.
     """
     parts = []
     for split in files.SPLITS:
@@ -106,7 +107,7 @@ def _images(split, count):
 
 
 def _files(split, count):
-    """Return the paths of the images of `split`; None: they had no files."""
+    """Return the paths of the images of `split`; None for arrays."""
     path = f"data/prepared/{split}.json"
     rows = files.read_json(path)
     try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What differs between the cached features of two revisions."""
+"""Differences between the cached features of two revisions."""
 import numpy as np
 
 from stages.lib.common import files
@@ -67,7 +67,7 @@ def lines(found, rev, top):
     for split in files.SPLITS:
         before, after = (one.get(split) for one in found["accuracy"])
         if before is not None and after is not None:
-            yield (f"  neighbours right on {split}: {before:.4f} -> "
+            yield (f"  accuracy of neighbours on {split}: {before:.4f} -> "
                    f"{after:.4f}")
 
 
@@ -77,9 +77,9 @@ def _label(cached, k):
 
 
 def _matched(old, new):
-    """Return pairs of rows (k, 2) of the same images, and by what they are.
+    """Return pairs of rows (k, 2) of the same images, and how they match.
 
-    Of copies of one image the first are paired first; train with train.
+    Copies of an image are paired in order; train with train.
     """
     def numbered(cached):
         """Return (split, image, how many before it) -> row."""
@@ -99,7 +99,7 @@ def _matched(old, new):
 
 
 def _changes(old, new, pairs):
-    """Return the rows that changed, most first, and how much all did."""
+    """Return the changed rows, largest change first, and a summary."""
     a, b = old.vectors[pairs[:, 0]], new.vectors[pairs[:, 1]]
     change = (np.linalg.norm(b - a, axis=1)
               / np.maximum(np.linalg.norm(a, axis=1), 1e-12))
@@ -112,7 +112,7 @@ def _changes(old, new, pairs):
 
 
 def _accuracy(cached, points, count):
-    """Return by split how often the neighbours in train are right."""
+    """Return the accuracy of the neighbours in train for each split."""
     train = np.flatnonzero(cached.of("train") & points.usable)
     found = {}
     for split in files.SPLITS:
@@ -127,9 +127,9 @@ def _accuracy(cached, points, count):
 
 
 def _kept(old, new, before, after, pairs):
-    """Return the share of nearest neighbours that both have, 0..1.
+    """Return the share of common nearest neighbours, 0..1.
 
-    Of validation and test images, among the train images of both.
+    For validation and test images, among the common train images.
     """
     usable = before.usable[pairs[:, 0]] & after.usable[pairs[:, 1]]
     train = old.of("train")[pairs[:, 0]]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Images that are there twice, within a split or across splits."""
+"""Exact and near duplicates, within a split or across splits."""
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -10,8 +10,8 @@ from stages.lib.common import digests
 def exact(images, vectors, usable):
     """Return groups of equal images, lists of rows, ascending.
 
-    Equal are images with the same pixels, or with the same features to the
-    bit.  A row whose features are not usable is judged by its pixels only.
+    Images are equal if their pixels or their features are the same to the
+    bit.  Rows without usable features are compared by pixels only.
 
     Args:
         images: digests, void (n,).

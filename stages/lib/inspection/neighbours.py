@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Nearest neighbours of cached features, and how they vote on the class.
 
-Distances are those of whitened principal components brought to length 1:
-on MobileNet's features their vote is right more often than that of the
-features themselves (docs/experiments.md), and a third of the work.
+Distances are those of whitened principal components, scaled to length 1.  On
+MobileNet's features this vote is more accurate than that of the features
+themselves, and takes a third of the time (docs/experiments.md).
 """
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from sklearn.neighbors import NearestNeighbors
 from stages.lib.common import errors
 
 COMPONENTS = 256
-ROWS_A_COMPONENT = 16    # with fewer, whitening blows up noise
-LEAST_SHARE = 1e-6       # of the first component's variance: else it is noise
+ROWS_A_COMPONENT = 16    # with fewer, whitening amplifies noise
+LEAST_SHARE = 1e-6       # of the first component's variance; less is noise
 TEMPERATURE = 0.1        # of the votes' weights, in cosine similarity
 
 
@@ -50,7 +50,7 @@ def space(vectors, fitted):
         fitted: bool (n,), the rows that set scale and components: train's.
 
     Raises:
-        ArtefactError: fewer than two rows are left to fit.
+        ArtefactError: fewer than two rows are finite.
     """
     finite = np.isfinite(vectors)
     kept = finite.mean(0) > 0.5
@@ -58,7 +58,7 @@ def space(vectors, fitted):
     fitted = fitted & usable
     if not kept.any() or fitted.sum() < 2:
         raise errors.ArtefactError(
-            "features/train_x.npy: hardly a row is finite; "
+            "features/train_x.npy: fewer than two rows are finite; "
             "run `make verify`")
     x = np.where(usable[:, None], vectors[:, kept], 0)
     mean, deviation = x[fitted].mean(0), x[fitted].std(0)
@@ -83,7 +83,7 @@ def unit(x):
 def nearest(points, among, of, count):
     """Return the neighbours of the rows `of` among the rows `among`.
 
-    A row is no neighbour of itself.
+    A row is not a neighbour of itself.
 
     Args:
         points: float32 (n, q), of length 1.

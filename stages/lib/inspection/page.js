@@ -1,6 +1,6 @@
-// Draws the points, and lets mouse, finger and keyboard walk among them.
+// Draws the points; mouse, finger and keyboard select them.
 "use strict";
-// Okabe and Ito's colours, told apart by the colour-blind, then lighter ones.
+// Okabe and Ito's colours, safe for colour-blind readers, then lighter ones.
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7",
   "#56b4e9", "#a8980a", "#8c6bb1", "#8d8d8d", "#b15928", "#66c2a5", "#fb8072"];
 const MARKS = ["circle", "diamond", "square", "triangle-up", "cross"];
@@ -8,12 +8,12 @@ const by = id => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const count = DATA.x.length;
 const rows = Math.ceil(count / DATA.columns);
-const said = DATA.predicted || DATA.voted;
+const predicted = DATA.predicted || DATA.voted;
 const source = DATA.predicted ? "head" : "neighbours";
 const COLOURINGS = {
   class: [DATA.names, k => DATA.label[k]],
   mistake: [["right", `wrong (${source})`],
-    k => said[k] === DATA.label[k] ? 0 : 1],
+    k => predicted[k] === DATA.label[k] ? 0 : 1],
   split: [DATA.splits, k => DATA.split[k]],
 };
 const hidden = new Set();

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The page to explore cached features: one file, no network."""
+"""The page to explore cached features: one file, no network needed."""
 import base64
 import json
 import os
@@ -83,7 +83,7 @@ def _leaks(cached, groups):
 
 
 def wanted(cached, examined):
-    """Return the rows that a page must show, the most important first."""
+    """Return the rows that the page must show, most important first."""
     leaks = [*_leaks(cached, examined.exact_duplicates)[:LISTED],
              *_leaks(cached, examined.near_duplicates)[:LISTED]]
     return [*(k for rows in leaks for k in rows if examined.space.usable[k]),

@@ -14,7 +14,7 @@ KINDS = ("tsne", "pca", "umap")
 COMPONENTS = 50    # before t-SNE, as van der Maaten and Hinton (2008) did
 PERPLEXITY = 30    # scikit-learn's
 ITERATIONS = 1000    # scikit-learn's
-ANGLE = 0.8    # half the time of scikit-learn's 0.5, the same divergence
+ANGLE = 0.8    # half the time of scikit-learn's 0.5, same divergence
 
 
 def project(points, kind, seed):
@@ -43,10 +43,10 @@ def project(points, kind, seed):
 
 
 class _Counter:
-    """A standard output for t-SNE, which tells there where it is."""
+    """A standard output for t-SNE, which prints its progress there."""
 
     def __init__(self, bar):
-        """Remember the bar to move."""
+        """Keep the bar to move."""
         self.bar = bar
 
     def write(self, text):
@@ -56,19 +56,19 @@ class _Counter:
             self.bar.update(int(found[1]) - self.bar.n)
 
     def flush(self):
-        """Do nothing: nothing is kept."""
+        """Do nothing."""
 
 
 @contextlib.contextmanager
 def _progress():
-    """Show t-SNE's iterations on a terminal, and nothing elsewhere."""
+    """Show t-SNE's iterations, on terminals only."""
     with tqdm(total=ITERATIONS, desc="t-SNE", disable=None) as bar:
         with contextlib.redirect_stdout(_Counter(bar)):
             yield
 
 
 def sample(rows, size, wanted, seed):
-    """Return at most `size` of `rows`, ascending; `wanted` ones first.
+    """Return at most `size` of `rows`, ascending; prefer `wanted` ones.
 
     Args:
         rows: row numbers.

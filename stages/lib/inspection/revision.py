@@ -19,8 +19,8 @@ def load(rev):
     """Return the `cached.Cached` of the revision or experiment `rev`.
 
     Raises:
-        ArtefactError: there is no such revision, DVC's cache does not hold
-            its features, or they are not what its manifest says.
+        ArtefactError: the revision does not exist, its features are not in
+            DVC's cache, or differ from its manifest.
     """
     with _explained(rev):
         system = DVCFileSystem(".", rev=rev)

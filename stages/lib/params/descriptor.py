@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Descriptors: small YAML files that stand for data or weights."""
+"""Descriptors: small YAML files that describe data or weights."""
 from stages.lib.common import errors, yaml_models
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pictures of the results, as PNG: the same values give the same bytes."""
+"""Pictures of the results as PNG; the same values give the same bytes."""
 import io
 import warnings
 
@@ -10,21 +10,21 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from stages.lib.common import files
 
-LABELLED = 30    # classes at most that are written out and counted
+LABELLED = 30    # largest number of classes with names and counts
 ROWS, COLUMNS = 4, 6    # of the sheet of mistakes, at most
-LETTERS = 24    # of a class name in the sheet
+LETTERS = 24    # shown of a class name
 
 
 def history(epochs, path):
     """Draw accuracy and loss by epoch, train against validation.
 
     Args:
-        epochs: accuracy, val_accuracy, loss, val_loss, each a sequence; part
-            ("head" or "tail"), if there is more than a head.
+        epochs: accuracy, val_accuracy, loss, val_loss, each a sequence; with a
+            tail, also part ("head" or "tail").
 
-    Where train goes on and validation does not, the model over-fits.  The
-    epoch that was kept, the first of the best on validation, is marked, and
-    where the tail begins to be trained, too.
+    Where train improves and validation does not, the model over-fits.  The
+    epoch that was kept, the first of the best on validation, and the start of
+    the tail's training are marked.
     """
     parts = list(epochs.get("part", ()))
     number = np.arange(1, len(epochs["loss"]) + 1)
@@ -48,13 +48,13 @@ def history(epochs, path):
 
 
 def confusion(labels, predicted, names, path):
-    """Draw how often each class is taken for each, a row an actual class.
+    """Draw the confusion matrix, one row for each actual class.
 
     Args:
         labels, predicted: integer (n,).
         names: of the classes.
 
-    Colour is the share of the actual class; the numbers are images.
+    Colours show the share of the actual class, numbers count images.
     """
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, predicted), 1)
@@ -79,7 +79,7 @@ def confusion(labels, predicted, names, path):
 
 
 def mistakes(images, probabilities, labels, names, path):
-    """Draw the test images that are wrong with the greatest confidence.
+    """Draw the wrong test images, most confident first.
 
     Args:
         images: uint8 (n, h, w, 3).
@@ -111,7 +111,7 @@ def comparison(rows, path):
     """Draw the accuracies of models side by side, with their intervals.
 
     Args:
-        rows: dictionaries, see `stages/compare.py`.
+        rows: dictionaries, see `compare/compare.py`.
     """
     splits = list(dict.fromkeys(row["split"] for row in rows))
     width = 0.8 / len(splits)
@@ -135,7 +135,7 @@ def comparison(rows, path):
 
 
 def _caption(row):
-    """Return what stands under the bars of a model."""
+    """Return the caption of the bars of a model."""
     minutes = ("time not noted" if row["minutes"] is None
                else f"{row['minutes']:.1f} minutes")
     return (f"{row['model']}\n{minutes}, {row['trained']:,} of\n"
@@ -143,7 +143,7 @@ def _caption(row):
 
 
 def _save(figure, path):
-    """Write `figure` without the version of what drew it."""
+    """Write `figure` without the version of Matplotlib."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     with warnings.catch_warnings():    # a class name in another script

@@ -9,7 +9,7 @@ from stages.lib.sources import dataset
 
 
 class Descriptor(params.Group):
-    """What data/raw/cifar10.yaml holds."""
+    """The keys of data/raw/cifar10.yaml."""
 
     kind: Literal["cifar10"]
     class_names: List[str]
@@ -19,14 +19,14 @@ def load(descriptor):
     """Return the `Dataset`: 50,000 and 10,000 images (32, 32, 3).
 
     Raises:
-        SourceError: there is no network and no earlier download.
+        SourceError: no network, and no earlier download.
     """
     try:
         train, test = keras.datasets.cifar10.load_data()
     except Exception as error:   # Keras raises a bare Exception
         raise errors.SourceError(
             "CIFAR-10 cannot be downloaded "
-            f"({' '.join(str(error).split())}); bring an .npz file with "
-            "x_train, y_train, x_test, y_test and name it in data.source"
+            f"({' '.join(str(error).split())}); use an .npz file with "
+            "x_train, y_train, x_test, y_test, and set data.source to its path"
         ) from error
     return dataset.Dataset(*train, *test, descriptor.class_names)

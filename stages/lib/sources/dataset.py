@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What every data source gives, and what is demanded of it."""
+"""The data that every source returns, and their validation."""
 from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
@@ -13,9 +13,9 @@ class Split(NamedTuple):
     Attributes:
         x: uint8 (n, h, w, 3); (n, 0, 0, 3) if the images are files.
         y: class, uint8 or int64 (n,).
-        rows: of each row, what it shows: "image", "class", and of a file
-            "sha256", and whether TensorFlow decodes it as well ("jpeg").
-        pictures: digest of each row's pixels, uint8 (n, 16).
+        rows: for each row a dictionary: "image", "class", and for a file
+            "sha256" and "jpeg", whether TensorFlow decodes it.
+        pictures: digests of the pixels of each row, uint8 (n, 16).
     """
 
     x: np.ndarray
@@ -25,11 +25,11 @@ class Split(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The splits that a source has, by name; what it holds besides."""
+    """The splits of a source by name, class names, files that are no rows."""
 
     splits: Dict[str, Split]
     class_names: List[str]
-    refused: list
+    rejected: list
 
 
 class Dataset(NamedTuple):
@@ -46,10 +46,10 @@ class Dataset(NamedTuple):
 
 
 def check(dataset, path):
-    """Return `dataset` with names, and labels in the least dtype.
+    """Return `dataset` with names, and labels in the smallest dtype.
 
     Raises:
-        SourceError: naming the array of `path`, what is wrong, the mend.
+        SourceError: names the array in `path`, what is wrong, how to fix it.
     """
     y_train, y_test = _flat(dataset.y_train), _flat(dataset.y_test)
     _check_split(dataset.x_train, y_train, "train", path)
@@ -66,7 +66,7 @@ def check(dataset, path):
 
 
 def least(names):
-    """Return the least dtype of labels for these classes."""
+    """Return the smallest dtype of labels for these classes."""
     return np.uint8 if len(names) <= 256 else np.int64
 
 
@@ -84,7 +84,7 @@ def as_data(dataset):
 
 
 def _check_split(x, y, split, path):
-    """Raise a SourceError if images and labels are not what they must be."""
+    """Raise a SourceError if images or labels of a split are invalid."""
     if x.dtype != np.uint8:
         raise errors.SourceError(
             f"{path}: x_{split}: dtype {x.dtype}; images must "
@@ -117,7 +117,7 @@ def _check_classes(y_train, y_test, names, path):
     if len(present) < 2:
         raise errors.SourceError(
             f"{path}: y_train: all images are of one class; "
-            "two at least are needed")
+            "at least two are needed")
     if y_test.min() < 0 or y_test.max() >= len(present):
         label = int(y_test.min() if y_test.min() < 0 else y_test.max())
         raise errors.SourceError(
@@ -133,7 +133,7 @@ def _check_classes(y_train, y_test, names, path):
 
 
 def _flat(labels):
-    """Return labels (n, 1) as (n,), all others as they are."""
+    """Return labels (n, 1) as (n,), others unchanged."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         return labels[:, 0]
     return labels

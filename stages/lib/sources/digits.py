@@ -11,7 +11,7 @@ from stages.lib.sources import dataset
 
 
 class Descriptor(params.Group):
-    """What data/raw/digits.yaml holds."""
+    """The keys of data/raw/digits.yaml."""
 
     kind: Literal["digits"]
     class_names: List[str]

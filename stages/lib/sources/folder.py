@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A source that is a folder of photographs, a sub-folder for each class.
+"""A folder of images, with a sub-folder for each class.
 
     train/<class>/…  validation/<class>/…  holdout/<class>/… or test/<class>/…
 
-Every file in it becomes a row or is refused with a reason.
+Every file becomes a row, or is rejected with a reason.
 """
 import hashlib
 import os
@@ -17,7 +17,7 @@ from stages.lib.sources import dataset, rejected_files
 
 FOLDERS = {"train": "train", "validation": "validation", "holdout": "test",
            "test": "test"}
-LAYOUT = ("a source folder holds train/<class>/<image> and optionally "
+LAYOUT = ("a source folder contains train/<class>/<image> and optionally "
           "validation/, and holdout/ or test/")
 
 
@@ -52,9 +52,9 @@ def load(root):
 
 
 def _walk(root):
-    """Yield a `Refused` for each file, its reason None until examined."""
+    """Yield a `ListedFile` for each file; its reason is None or known."""
     def stop(error):
-        """Report a folder that cannot be listed."""
+        """Raise a SourceError about a folder that cannot be listed."""
         raise errors.SourceError(f"{error.filename}: cannot be listed "
                                  f"({error.strerror})") from error
 
@@ -65,7 +65,7 @@ def _walk(root):
         for name in folders[:]:
             path = os.path.normpath(os.path.join(inner, name))
             reason = _not_read(path) or _odd(os.path.join(root, path))
-            if reason:    # else os.walk looks into it
+            if reason:    # or else os.walk enters it
                 folders.remove(name)
                 yield _place(path, reason)
         for name in names:
@@ -74,7 +74,7 @@ def _walk(root):
 
 
 def _place(path, reason):
-    """Return the `Refused` of a path in the source: its split and class."""
+    """Return the `ListedFile` of a path in the source: split and class."""
     split, *inner = path.split(os.sep)
     split = FOLDERS.get(split)
     class_name = None
@@ -87,8 +87,7 @@ def _place(path, reason):
 
 
 def _not_read(path):
-    """Return why nobody expects `path`, in the source, to be read, or None.
-    """
+    """Return why the path in the source is skipped, or None."""
     name = os.path.basename(path)
     if name.startswith(".") or name in rejected_files.HIDDEN:
         return rejected_files.NOT_READ + "hidden"
@@ -98,7 +97,7 @@ def _not_read(path):
 
 
 def _odd(path):
-    """Return why the folder or file `path` is not looked into, or None."""
+    """Return why the folder or file `path` cannot be read, or None."""
     try:
         path.encode()
     except UnicodeError:
@@ -124,7 +123,7 @@ def _examine(root, found):
 
 
 def _split(rows, names):
-    """Return the `Split` of these rows; its array has no pixels."""
+    """Return the `dataset.Split` of these rows; its array has no pixels."""
     index = {name: k for k, name in enumerate(names)}
     return dataset.Split(
         np.empty((len(rows), 0, 0, 3), np.uint8),

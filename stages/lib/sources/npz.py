@@ -11,11 +11,11 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 def load(path):
     """Return the `Dataset` in `path`, not checked.
 
-    Needs the arrays x_train, y_train, x_test and y_test; class_names, an
-    array of strings, may stand beside them.
+    The file contains the arrays x_train, y_train, x_test and y_test, and
+    optionally class_names, an array of strings.
 
     Raises:
-        SourceError: missing, truncated, pickled, or an array is not there.
+        SourceError: missing, truncated, pickled, or an array is missing.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -23,13 +23,13 @@ def load(path):
     except Exception as error:   # a damaged zip or header raises anything
         reason = " ".join(str(error).split()) or type(error).__name__
         if "pickle" in reason:
-            reason = "it holds pickled objects; save plain arrays"
+            reason = "it contains pickled objects; save plain arrays"
         raise errors.SourceError(
             f"{path}: no arrays can be read from it ({reason})") from error
     for name in NAMES:
         if name not in arrays:
             raise errors.SourceError(
-                f"{path}: no array {name}; an .npz source holds "
+                f"{path}: no array {name}; an .npz source contains "
                 f"{', '.join(NAMES)}")
     names = arrays.get("class_names")
     if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):

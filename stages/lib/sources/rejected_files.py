@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Files of a source that are no row: which, and why."""
+"""Files of a source that are no rows, with the reasons."""
 from collections import Counter
 from typing import NamedTuple, Optional
 
 from stages.lib.common import errors, files
 
 PATH = "results/refused.json"
-NOT_READ = "not read: "    # begins reasons that are nobody's mistake
+NOT_READ = "not read: "    # prefix of reasons that are not errors
 HIDDEN = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir")
 
 
 class ListedFile(NamedTuple):
-    """A file, the split and class that it stands in, why it is no row."""
+    """A file, its split and class, and why it is no row."""
 
     file: str
     split: Optional[str]
@@ -19,27 +19,27 @@ class ListedFile(NamedTuple):
     reason: Optional[str]
 
 
-def write(refused):
-    """Write the list of `Refused` as JSON."""
+def write(rejected):
+    """Write a list of `ListedFile` as JSON."""
     files.write_json(PATH, [
         {"file": one.file, "split": one.split, "class": one.class_name,
-         "reason": one.reason} for one in refused])
+         "reason": one.reason} for one in rejected])
 
 
-def unexpected(refused):
-    """Return those of the list of `Refused` that were meant to be rows."""
-    return [one for one in refused if not one.reason.startswith(NOT_READ)]
+def unexpected(rejected):
+    """Return those of a list of `ListedFile` that should have been rows."""
+    return [one for one in rejected if not one.reason.startswith(NOT_READ)]
 
 
-def check_share(refused, good, allowed):
-    """Raise a SourceError if too many were refused.
+def check_share(rejected, good, allowed):
+    """Raise a SourceError if too many files are rejected.
 
     Args:
-        refused: list of `Refused`.
+        rejected: list of `ListedFile`.
         good: number of rows.
-        allowed: share of all, data.max_refused_fraction.
+        allowed: largest share of all files, data.max_refused_fraction.
     """
-    wrong = unexpected(refused)
+    wrong = unexpected(rejected)
     if wrong and len(wrong) > allowed * (len(wrong) + good):
         raise errors.SourceError(
             f"{len(wrong):,} of {len(wrong) + good:,} files are refused, more "
@@ -48,8 +48,7 @@ def check_share(refused, good, allowed):
 
 
 def summary():
-    """Return one line about results/refused.json, or None for an empty one.
-    """
+    """Return a line about results/refused.json; None if it is empty."""
     reasons = Counter(one["reason"].split(":")[0]
                       for one in files.read_json(PATH))
     if not reasons:

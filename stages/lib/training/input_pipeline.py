@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Feed training: shuffled rows, of each a random view, epoch by epoch."""
+"""Batches for training: shuffled rows, a random view of each."""
 import itertools
 
 import numpy as np
@@ -10,16 +10,16 @@ from stages.lib.common.keras_runtime import tf
 def shuffled(views, labels, size, seed, first=0):
     """Return an endless tf.data.Dataset of batches; see `steps`.
 
-    Every epoch shows each image once, in an order of its own and as a view
-    drawn for it alone.  Both depend on `seed` and the epoch only.
+    An epoch contains each image once, in random order, as a random view.
+    Order and views depend only on `seed` and the number of the epoch.
 
     Args:
-        views: arrays (n, …), the same images row by row; they may be
+        views: arrays (n, …) of the same images, row by row; may be
             memory-mapped.
         labels: (n, …).
-        size: images a batch; the last of an epoch may have fewer.
+        size: images in a batch; the last of an epoch may have fewer.
         seed: 0 or more.
-        first: the epoch to begin with, from 0.
+        first: number of the first epoch, from 0.
     """
     def draw():
         """Yield batch after batch."""
@@ -46,7 +46,7 @@ def in_order(x, labels, size):
 
 
 def _dataset(draw, x, labels):
-    """Return the batches that `draw()` yields, drawn ahead of their use."""
+    """Return a dataset of the batches of `draw()`, prefetched."""
     return tf.data.Dataset.from_generator(draw, output_signature=(
         tf.TensorSpec((None, *x.shape[1:]), tf.float32),
         tf.TensorSpec((None, *labels.shape[1:]), labels.dtype))

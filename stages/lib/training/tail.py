@@ -20,7 +20,7 @@ def join(model, cut, top):
     Args:
         model: `backbone.build`.
         cut: name of the last frozen layer.
-        top: a head that takes what the tail gives.
+        top: a head for the output of the tail.
     """
     behind = backbone.tail(model, cut)
     maps = keras.Input(behind.input_shape[1:], name="features")
@@ -42,15 +42,15 @@ def schedule(tail, total):
 
 
 def train(model, given, data, validation, options, progress):
-    """Train `model` in place and leave the weights of its best epoch.
+    """Train `model` in place; it gets the weights of its best epoch.
 
     Args:
         model: `join`.
         given: `params.Params`.
         data: views (n, h, w, c) and one-hot labels, as `feed` takes them.
         validation: one view and one-hot labels.
-        options: for each `fit`.
-        progress: `Progress`, which knows what was done before.
+        options: of Keras' `fit`.
+        progress: `Progress`, with the epochs that are done.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -89,10 +89,13 @@ def train(model, given, data, validation, options, progress):
 
 
 class Progress:
-    """What a training has reached, kept on disk after every epoch."""
+    """The state of the training, saved after each epoch."""
 
     def __init__(self, **key):
-        """Read what a training of the same `key`, of plain values, left."""
+        """Read the state that a training with the same `key` left.
+
+        `key` consists of plain values.
+        """
         text = json.dumps(key, sort_keys=True, default=str)
         self.key = hashlib.sha256(text.encode()).hexdigest()
         self.history, self.head_history, self.best = [], [], None
@@ -113,8 +116,8 @@ class Progress:
             self.history, self._state = [], None
 
     @property
-    def begun(self):
-        """Tell whether there is something to go on with."""
+    def resumable(self):
+        """Return whether the training can resume."""
         return self._state is not None
 
     @property
@@ -124,36 +127,36 @@ class Progress:
 
     @property
     def best_epoch(self):
-        """Return the number of the best epoch, 0: before the first."""
+        """Return the number of the best epoch; 0 is the head alone."""
         scores = [max(self.head_history["val_accuracy"])] + [
             epoch["val_accuracy"] for epoch in self.history]
         return int(np.argmax(scores))
 
     def begin(self, model, head_history):
-        """Note `model`, with its head trained, as what is to be improved."""
+        """Keep `model`, with its trained head, as the best so far."""
         self.head_history = {name: [float(value) for value in values]
                              for name, values in head_history.items()}
         self.best = model.get_weights()
 
     def restore(self, model):
-        """Bring weights and optimizer to where the training was."""
-        if not self.begun:
+        """Restore weights and optimizer of the last finished epoch."""
+        if not self.resumable:
             return
         model.set_weights(self._state[:len(model.weights)])
         for variable, value in zip(model.optimizer.variables,
                                    self._state[len(model.weights):]):
             variable.assign(value)
-        print(f"train: goes on after epoch {self.epochs} of the tail",
+        print(f"train: resumes after epoch {self.epochs} of the tail",
               flush=True)
 
     def note(self, model, epoch):
-        """Note a finished epoch, and its weights if they are the best."""
+        """Save a finished epoch, and its weights if they are the best."""
         self.history.append({name: float(value)
                              for name, value in epoch.items()})
         if self.best_epoch == self.epochs:
             self.best = model.get_weights()
         if hasattr(model.optimizer, "_u_product"):
-            return    # Nadam keeps a part of its state to itself
+            return    # Nadam does not expose all of its state
         state = model.get_weights() + [
             variable.numpy() for variable in model.optimizer.variables]
         arrays = {f"{name}_{k}": value for name, values in [

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""TensorBoard's log of one training, under logs/."""
+"""The TensorBoard log of a training, under logs/."""
 import contextlib
 import time
 
