@@ -58,7 +58,7 @@ def look_up(given):
         given: `params.Params`.
 
     Returns:
-        `lookup.Cache`, `engine.Engine`.
+        `lookup.Cache`; `engine.Engine`, None if there are no new rows.
 
     Raises:
         PlanError: the features do not fit on disk or into memory.
@@ -73,7 +73,8 @@ def look_up(given):
     wanted = images(given.extract.views, given.resize.side)
     cache = lookup.Cache(key, wanted, frozen.output_shape[1:],
                          given.extract.dtype)
-    loaded = engine.load(given.extract.engine, frozen, cache.folder)
+    loaded = engine.load(
+        given.extract.engine, frozen, cache.folder) if cache.count else None
     plan.plan(cache, loaded, wanted["train"][0])
     return cache, loaded
 
@@ -94,13 +95,12 @@ def main():
     given = params.read()
     dataset = files.read_json("data/prepared/dataset.json")
     cache, loaded = look_up(given)
-    new = sum(map(len, cache.new.values()))
     start = time.monotonic()
-    with progress.bar("extract", new) as bar:
+    with progress.bar("extract", cache.count) as bar:
         compute.compute(cache, loaded, bar)
-    if new:
+    if cache.count:
         timings.record(manifest.digest(cache.key),
-                       time.monotonic() - start, new)
+                       time.monotonic() - start, cache.count)
     finish(cache, dataset["class_names"])
 
 

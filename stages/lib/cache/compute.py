@@ -20,7 +20,7 @@ def compute(cache, engine, bar):
 
     Args:
         cache: `cache.Cache`.
-        engine: `engine.Engine`.
+        engine: `engine.Engine`, None if there are no new rows.
 
     Raises:
         StorageError: the disk is full; computed rows are kept.
@@ -33,7 +33,8 @@ def compute(cache, engine, bar):
     files.write_json(f"{cache.folder}/key.json", cache.key)
     parts = {name: _part(cache, name) for name in cache.images}
     _copy(parts.values(), cache.sources)
-    _compute(cache, parts, engine, bar)
+    if engine:
+        _compute(cache, parts, engine, bar)
     if any(len(part.missing()) for part in parts.values()):    # duplicates
         _copy(parts.values(), {
             image.tobytes(): (part, row) for part in parts.values()

@@ -52,9 +52,14 @@ class Cache:
         if os.path.exists(f"{self.folder}/key.json"):
             self._look(key, self._scratch())
         self.new = self._unknown()
-        if self.before is None or any(map(len, self.new.values())):
+        if self.before is None or self.count:
             self._look(*previous_version.load(previous_version.outs()))
             self.new = self._unknown()
+
+    @property
+    def count(self):
+        """Return the number of rows to compute."""
+        return sum(map(len, self.new.values()))
 
     @property
     def unfinished(self):

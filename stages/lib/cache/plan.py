@@ -17,8 +17,7 @@ SMALLER = ("lower resize.side or the number of extract.views, choose a later "
 
 def why(cache):
     """Return the reason why rows are computed, as text."""
-    new = sum(map(len, cache.new.values()))
-    if not new:
+    if not cache.count:
         return "no new images"
     if cache.before is None:
         return "first run"
@@ -43,20 +42,20 @@ def plan(cache, engine, read):
 
     Args:
         cache: `cache.Cache`.
-        engine: `engine.Engine`.
+        engine: `engine.Engine`, None if there are no new rows.
         read: function from row numbers to pixels, to measure the speed.
 
     Raises:
         PlanError: it does not fit on disk or into memory.
     """
     total = sum(map(len, cache.images.values()))
-    new = sum(map(len, cache.new.values()))
+    new = cache.count
     print(f"extract: computes {new:,} of {total:,} rows: {why(cache)}")
     need = cache.bytes_to_write()
     if need:
         _disk(cache, need)
     _memory(cache)
-    if new > engine.workers * engine.chunk:
+    if new and new > engine.workers * engine.chunk:
         rate = _probe(engine, read, min(engine.chunk,
                                         len(cache.images["train"])))
         minutes, seconds = divmod(round(new / rate), 60)
