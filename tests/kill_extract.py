@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kill `extract` at random moments; demand the bytes of an undisturbed run.
+"""Kill `extract` at random moments; compare with an undisturbed run.
 
 Usage: tests/kill_extract.py [KILLS [IMAGES]]
 
@@ -57,7 +57,7 @@ def start(project, stage, *targets):
 
 
 def forget(project, lock):
-    """Bring `project` back to where only `resize` was done."""
+    """Reset `project` to the state after `resize`."""
     shutil.rmtree(project.file("features/scratch"), ignore_errors=True)
     shutil.rmtree(project.file(".dvc/cache/runs"), ignore_errors=True)
     with open(project.file("dvc.lock"), "w", encoding="utf-8") as file:

@@ -82,7 +82,7 @@ def through_file(model):
 
 
 def differ(a, b):
-    """Tell whether two lists of arrays differ."""
+    """Return whether two lists of arrays differ."""
     return not all(map(np.array_equal, a, b))
 
 

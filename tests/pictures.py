@@ -31,7 +31,7 @@ def saved(image, kind, **options):
 
 
 def png_header(width, height):
-    """Return a PNG whose header promises this size and holds no pixels."""
+    """Return a PNG with this size in its header and no pixels."""
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
               (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(

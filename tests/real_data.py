@@ -20,7 +20,7 @@ WEIGHTS = "mobilenet_7_5_224_tf_no_top.h5"
 
 
 def there():
-    """Tell whether the real data are there; exit if they must be."""
+    """Return whether the real data exist; exit if they are required."""
     if os.path.isdir(DATA):
         return True
     if os.environ.get("REAL_DATA") == "required":

@@ -73,7 +73,7 @@ def initial(application, side=SIDE):
 
 
 def close(a, b):
-    """Tell whether features agree to 1e-5 of the largest."""
+    """Return whether features agree to 1e-5 of the largest."""
     return np.abs(a - b).max() <= 1e-5 * np.abs(b).max()
 
 

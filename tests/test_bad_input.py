@@ -18,7 +18,7 @@ PREPARED = "data/prepared/train_x.npy"
 
 
 def refuse(project, monkeypatch, name, pattern):
-    """Demand that a stage ends with one line that matches `pattern`."""
+    """Check that a stage ends with one line that matches `pattern`."""
     line = stage(project, monkeypatch, name)
     assert isinstance(line, str) and "\n" not in line
     assert re.match(f"{name}: " + pattern, line), line
@@ -142,7 +142,7 @@ def test_descriptor(project, monkeypatch):
 
 
 def test_no_network(project, monkeypatch):
-    """Keras' downloads fail with what to bring and where to name it."""
+    """A failed download names the file to copy and the parameter to set."""
     monkeypatch.setenv("HOME", project.path)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     project.set(data__source="data/raw/cifar10.yaml")

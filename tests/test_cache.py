@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The cache of features: what is computed, what is taken over, what is told.
+"""The cache of features: what is computed, reused and reported.
 """
 import os
 import re
@@ -34,7 +34,7 @@ def contents(project, names=FEATURES):
 
 
 def flip(path, offset=-1000):
-    """Change one byte in place, as a rotten disk does."""
+    """Change one byte in place, as a damaged disk does."""
     os.chmod(path, 0o644)
     with open(path, "r+b") as file:
         file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
@@ -54,7 +54,7 @@ def scratch(project, name="train_x.npy"):
 
 
 def prepare(project, monkeypatch, arrays):
-    """Bring other data into the project, and resize it."""
+    """Prepare and resize other data."""
     np.savez(project.file("data.npz"), **arrays)
     project.set(data__source="data.npz")
     assert stage(project, monkeypatch, "prepare") is None
@@ -88,7 +88,7 @@ def test_only_new_images(project, monkeypatch, capsys, known):
 
 
 def test_every_change_is_named(project, monkeypatch, capsys):
-    """What is part of the key computes all rows, and is told."""
+    """A changed part of the key computes all rows, and is named."""
     for values, name in [
             ({"extract__dtype": "float16"}, "dtype"),
             ({"extract__dtype": "float32",
@@ -212,7 +212,7 @@ def test_plan_of_a_cache_elsewhere(project, monkeypatch, capsys):
 
 
 def test_plan_changes_nothing(project):
-    """`--plan` says what a run would do, and does not do it."""
+    """The plan reports what a run would do, and does not do it."""
     project.set(extract__dtype="float16")
     before = project.md5()
     done = project.run("python -m commands.plan_extract")

@@ -51,7 +51,7 @@ def table(project):
 
 
 def test_side_by_side(compared):
-    """The table holds both models' scores, intervals, minutes and weights."""
+    """The table contains scores, intervals, minutes and weights."""
     scores = []
     for name in ("results/metrics.json", "compare/results/convnet.json"):
         with open(compared.file(name), encoding="utf-8") as file:
@@ -136,7 +136,7 @@ def test_bad_input(changeable, monkeypatch):
 
 
 def test_small_images_come_back():
-    """What was enlarged an odd number of times is scaled back to the bit."""
+    """Images enlarged by an odd factor are restored exactly."""
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
     enlarged = rescaling.rescale(images, 160)
     assert np.array_equal(rescaling.rescale(enlarged, 32), images)

@@ -104,7 +104,7 @@ def test_bad_files(project, monkeypatch, tmp_path, capsys):
 
 
 def rows_are_files(project, root):
-    """Demand that each row is one good file, in the order of the names."""
+    """Check that each row is one good file, in the order of the names."""
     seen = []
     for split, count in [("train", 28), ("validation", 2), ("test", 2)]:
         x = np.load(project.file(f"data/prepared/{split}_x.npy"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`dvc repro` from end to end: what it leaves on disk, and what it says."""
+"""`dvc repro` from end to end: its files and its output."""
 import json
 import subprocess
 
@@ -76,7 +76,7 @@ def test_checker(finished):
 
 
 def test_script_leaves_the_model_here(finished, tmp_path):
-    """0-transfer.py brings model and accuracy to where it was called."""
+    """0-transfer.py writes the model to the current directory."""
     done = subprocess.run([finished.file("0-transfer.py")], cwd=tmp_path,
                           env=environment(), text=True, check=True,
                           stdout=subprocess.PIPE)
@@ -147,7 +147,7 @@ def test_changed_weight_is_found(project, finished, monkeypatch):
 
 
 def test_constant_features_stop_fuse(project, finished, monkeypatch):
-    """A backbone that says the same of every image gives no model."""
+    """A backbone with the same output for every image gives no model."""
     with h5py.File(project.file("dead.h5"), "w") as dead, \
             h5py.File(f"{finished.folder}/tiny.h5") as alive:
         for name in alive:

@@ -38,7 +38,7 @@ def photographs():
 
 
 def test_commands_others_run():
-    """What this module leaves out stands in the README, each once."""
+    """The commands that this module skips are in the README."""
     assert BY_OTHERS < set(command_lines())
     assert "make demo" in command_lines()
 
@@ -58,7 +58,7 @@ def test_demo(project):
 
 
 def test_python(project, finished):
-    """The pieces of Python run where the README says.
+    """The Python blocks run.
 
     Keras' download gives the tiny data set.
     """

@@ -148,7 +148,7 @@ def test_commands_have_help(name, monkeypatch, capsys):
 
 
 def test_stages_stand_in_the_order_of_flow():
-    """A stage reads only what stands above it; none keeps off the cache."""
+    """A stage reads only outs of earlier stages; outs are cached."""
     stages = pipeline()["stages"]
     assert list(stages) == STAGES
     written = set()
@@ -206,7 +206,7 @@ def test_python_files(name):
 
 
 def test_script_has_one_import():
-    """0-transfer.py holds one import statement and does nothing else."""
+    """0-transfer.py contains one import statement and does nothing else."""
     tree = ast.parse(text("0-transfer.py"))
     found = [ast.unparse(node) for node in ast.walk(tree)
              if isinstance(node, (ast.Import, ast.ImportFrom))]

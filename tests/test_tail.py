@@ -41,7 +41,7 @@ def weights(path):
 
 
 def test_tail(project, finished, monkeypatch):
-    """Killed after an epoch, it goes on to the same bytes; then it is fused.
+    """Killed after an epoch, it resumes to the same bytes; then it is fused.
 
     The frozen part keeps its weights to the bit, the tail learns.
     """
