@@ -13,7 +13,7 @@ def test_no_python(finished):
 
 
 def test_no_real_data(finished):
-    """The check on real data is skipped with a message, or fails if required."""
+    """The check on real data is skipped, or fails if it is required."""
     done = finished.run("REAL_DATA= python tests/real_data.py")
     assert done.returncode == 0 and "SKIPPED" in done.stdout
     done = finished.run("REAL_DATA=required python tests/real_data.py")
