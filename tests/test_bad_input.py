@@ -79,7 +79,7 @@ def test_params_without_keys(project, monkeypatch, text, pattern):
 
 
 @pytest.mark.parametrize("change, pattern", [
-    ({"x_train": None}, "no array x_train; an .npz source holds x_train"),
+    ({"x_train": None}, "no array x_train; an .npz source contains x_train"),
     ({"x_train": np.zeros((200, 16, 16, 3))}, "x_train: dtype float64"),
     ({"x_test": np.full((100, 16, 16, 3), np.nan, "float32")},
      "x_test: dtype float32; images must be uint8"),
@@ -97,7 +97,7 @@ def test_params_without_keys(project, monkeypatch, text, pattern):
     ({"class_names": np.array("red")}, r"class_names: <U3, shape \(\); must"),
     ({"class_names": ["red"] * 10}, "class_names: 1 different names"),
     ({"y_train": np.zeros(200, "uint8"), "y_test": np.zeros(100, "uint8")},
-     "y_train: all images are of one class; two at least"),
+     "y_train: all images are of one class; at least two"),
     ({"y_test": np.full(100, 10)}, "y_test: label 10; .* are 0..9"),
     ({"y_train": np.full(200, np.nan)}, "y_train: float64.*integers"),
     ({"y_train": np.eye(10, dtype="uint8")[np.arange(200) % 10]},
@@ -147,11 +147,11 @@ def test_no_network(project, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     project.set(data__source="data/raw/cifar10.yaml")
     refuse(project, monkeypatch, "prepare", "CIFAR-10 cannot be downloaded "
-           ".*bring an .npz .* name it in data.source")
+           ".*use an .npz .* set data.source to its path")
     project.set(backbone__weights="models/weights/imagenet.yaml")
     refuse(project, monkeypatch, "extract",
            "models/weights/imagenet.yaml: mobilenet_2_5_224_tf_no_top.h5 "
-           "cannot be downloaded .*; bring it .* path in backbone.weights")
+           "cannot be downloaded .*; copy it .* backbone.weights to its path")
 
 
 def test_imagenet_means_224(project, finished, monkeypatch):

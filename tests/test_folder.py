@@ -124,11 +124,11 @@ def rows_are_files(project, root):
 
 
 @pytest.mark.parametrize("names, pattern", [
-    (["hat/a", "coat/a"], ": no train/ in it; a source folder holds train/<c"),
+    (["hat/a", "coat/a"], ": no train/ in it; a source folder contains "),
     (["train/hat/a", "test/hat/a", "holdout/hat/a"], ": holdout/ and test/ "),
-    (["train/hat/a"], ": 1 classes with images; two at least are needed"),
+    (["train/hat/a"], ": 1 classes with images; at least two are needed"),
     (["train/hat/a", "train/b/a", "test/coat/a"],
-     ": train has no image of the class coat; bring some, or remove"),
+     ": train has no image of the class coat; add images, or remove"),
     (["train/hat/a", "train/b/a", "test/hat/a"],
      r"class 0 \(b\) has 1 images in train; data.validation_fraction 0.1"),
     (["train/hat/a", "train/b/a", "validation/hat/a"],
@@ -198,4 +198,4 @@ def test_end_to_end(project, tmp_path, monkeypatch):
     put(f"{root}/test/hat/0.jpg", saved(noise(9, 9), "PNG"))
     line = stage(project, monkeypatch, "resize")
     assert line == (f"resize: {root}/test/hat/0.jpg: changed since prepare "
-                    "saw it; run `dvc repro`")
+                    "read it; run `dvc repro`")

@@ -124,8 +124,7 @@ def model():
     return backbone.build(params.Backbone(
         application="MobileNetV2", options={"alpha": 0.35}, pooling="avg",
         cut="top", weights=os.path.join(
-            os.path.dirname(params.__file__), "../../models/weights/"
-            "random.yaml")), 32)
+            ROOT, "models", "weights", "random.yaml")), 32)
 
 
 def test_valid_cuts_are_those_that_keras_can_divide():
