@@ -22,7 +22,7 @@ from stages.lib.common import (
     arrays, errors, files, keras_runtime, stage, timings)
 from stages.lib.common.keras_runtime import keras
 from stages.lib.images import rescaling
-from stages.lib.params import params
+from stages.lib.params import compare, params
 from stages.lib.results import charts, scores
 from stages.lib.training import head, input_pipeline, tensorboard_log
 
@@ -75,7 +75,7 @@ def augmented(model, given):
     """Return `model` behind layers that augment images in training.
 
     Args:
-        given: `params.Convnet`.
+        given: `compare.Convnet`.
 
     Keras' preprocessing layers do not change images in inference.  They are
     not part of `model`, which is what is saved.
@@ -96,7 +96,7 @@ def fit(model, given, data, validation, callbacks):
     """Train `model` in place, keep its best epoch; return the history.
 
     Args:
-        given: `params.Convnet`.
+        given: `compare.Convnet`.
         data, validation: images uint8 and labels one-hot.
 
     Raises:
@@ -131,7 +131,7 @@ def keep_history(history):
 
 def main():
     """Train, keep the best epoch, score it."""
-    given = params.read(params.Compare, "compare").convnet
+    given = params.read(compare.Compare, "compare").convnet
     names = files.read_json("data/prepared/dataset.json")["class_names"]
     one_hot = np.eye(len(names), dtype="float32")
     splits = {split: labelled(split, given.side) for split in files.SPLITS}

@@ -15,7 +15,7 @@ from compare import convnet
 from stages.lib.common import keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.images import rescaling
-from stages.lib.params import params
+from stages.lib.params import compare
 from stages.lib.results import charts
 
 PARAMS = "compare/params.yaml"
@@ -214,7 +214,7 @@ def test_augmentation_is_for_training_only():
                     patience=1)
     for kind in ({"flip": True}, {"shift": 0.2}, {"zoom": 0.3}):
         model = convnet.augmented(keras.Model(given, given * 1),
-                                  params.Convnet(**{**settings, **kind}))
+                                  compare.Convnet(**{**settings, **kind}))
         assert np.array_equal(model(images, training=False), images)
         assert not np.array_equal(model(images, training=True), images)
     net, trunk = convnet.build(16, 3)

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, STAGES, Project, stage
 from ruamel.yaml import YAML
 
-from stages.lib.params import params
+from stages.lib.params import compare, params
 
 FILES = subprocess.run(["git", "ls-files", "--cached", "--others",
                         "--exclude-standard"], cwd=ROOT, check=True,
@@ -174,7 +174,7 @@ def leaves(model, prefix=""):
 
 
 @pytest.mark.parametrize("folder, model", [
-    ("", params.Params), ("compare/", params.Compare)])
+    ("", params.Params), ("compare/", compare.Compare)])
 def test_params_are_leaves_that_someone_reads(folder, model):
     """Each leaf is declared by a stage or a path; none has a lost name."""
     known = set(leaves(model))

@@ -171,31 +171,11 @@ class Params(Group):
     evaluate: Evaluate
 
 
-class Convnet(Group):
-    """The ConvNet from scratch."""
-
-    side: Side
-    flip: bool
-    shift: Share
-    zoom: Share
-    learning_rate: Rate
-    batch_size: Count
-    epochs: Count
-    seed: Seed
-    patience: Count
-
-
-class Compare(Group):
-    """All of compare/params.yaml."""
-
-    convnet: Convnet
-
-
 def read(model=Params, folder=""):
     """Return the validated parameters of the working tree.
 
     Args:
-        model: `Params` or `Compare`, all parameters of one pipeline.
+        model: `Params`, or `compare.Compare`: all parameters of one pipeline.
         folder: of that pipeline; by default, of the repository.
 
     Raises:
