@@ -43,8 +43,10 @@ assert type(model.layers[1]).__name__ == "Lambda", model.layers[1]
 print(json.dumps(model.evaluate(X, Y, batch_size=128, verbose=0)))
 """
 STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
-# Two for each worker at first: one makes `finished`, the other can do without.
-SLOW = ["test_table", "test_demo", "test_commands", "test_kill",
+# Each worker gets two of these at first: one makes `finished`, the others
+# begin with tests that do not need it.
+SLOW = ["test_commands", "test_demo", "test_efficientnet_scales_twice",
+        "test_table", "test_convnext_reloads", "test_kill",
         "test_killed_extraction", "test_random_labels_miss_every_floor"]
 
 
@@ -55,7 +57,7 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    """Start the longest tests first, so that both workers end together."""
+    """Start the longest tests first, so that all workers end together."""
     items.sort(key=lambda item: SLOW.index(item.name)
                if item.name in SLOW else len(SLOW))
 
@@ -201,26 +203,41 @@ def stage(project, monkeypatch, name, *words):
     return None
 
 
+def made_once(factory, name, make):
+    """Return a `Project` that the first worker makes, for all workers.
+
+    Args:
+        factory: `tmp_path_factory`.
+        name: of its folder.
+        make: function of the path at which it makes the project.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path = shared / name / "project"
+    with open(shared / f"{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / f"{name}.made").exists():
+            make(path)
+            (shared / f"{name}.made").touch()
+    return Project(path)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """Return a tiny project after `dvc repro`: read it, never change it.
 
-    Its data set and weights stand beside it: `tiny.npz`, `tiny.h5`.
+    Its data set and weights are beside it: `tiny.npz`, `tiny.h5`.
     """
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    path = shared / "finished" / "project"
-    with open(shared / "lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "made").exists():
-            project = clone(path)
-            np.savez(path.parent / "tiny.npz", **tiny_arrays())
-            tiny_weights(path.parent / "tiny.h5")
-            settle(project, project.folder)
-            assert project.repro() == STAGES
-            (shared / "made").touch()
-    return Project(path)
+    def make(path):
+        """Run the pipeline on the tiny data."""
+        project = clone(path)
+        np.savez(path.parent / "tiny.npz", **tiny_arrays())
+        tiny_weights(path.parent / "tiny.h5")
+        settle(project, project.folder)
+        assert project.repro() == STAGES
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
 def settle(project, folder):

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import Project, stage
+from conftest import Project, made_once, stage
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -22,17 +22,19 @@ PARAMS = "compare/params.yaml"
 RED = (255, 0, 0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def compared(finished, tmp_path_factory):
     """Return a copy of the finished project after its comparison: read it."""
-    path = tmp_path_factory.mktemp("compared") / "project"
-    shutil.copytree(finished.path, path, symlinks=True)
-    project = Project(path)
-    project.set(PARAMS, convnet__side=16, convnet__batch_size=16,
-                convnet__zoom=0.0)
-    done = project.run("dvc --cd compare repro")
-    assert done.returncode == 0, done.stdout
-    return project
+    def make(path):
+        """Run the comparison on small images."""
+        shutil.copytree(finished.path, path, symlinks=True)
+        project = Project(path)
+        project.set(PARAMS, convnet__side=16, convnet__batch_size=16,
+                    convnet__zoom=0.0)
+        done = project.run("dvc --cd compare repro")
+        assert done.returncode == 0, done.stdout
+
+    return made_once(tmp_path_factory, "compared", make)
 
 
 @pytest.fixture
