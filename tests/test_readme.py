@@ -15,8 +15,9 @@ BY_OTHERS = {    # run by whoever runs this test
 
 SMALLER = {    # the same commands, in a fraction of the time
     "resize.side=128": "resize.side=32", "train.epochs=40": "train.epochs=2",
-    "train.epochs=20": "train.epochs=2", "tail.epochs=10": "tail.epochs=2",
-    "hflip,left,right,hflip+up,hflip+down": "hflip"}
+    "train.epochs=20": "train.epochs=1", "tail.epochs=10": "tail.epochs=1",
+    "hflip,left,right,hflip+up,hflip+down": "hflip",
+    "hflip,left+up,hflip+right+down": "left+up"}
 
 
 def blocks(language):
