@@ -12,7 +12,7 @@ LEAST_ACCURACY = 0.87
 def preprocess_data(X, Y):
     """Prepare images and labels for the model in `cifar10.h5`.
 
-    The model itself scales the images up and their pixels.
+    The model itself resizes the images and scales their pixels.
 
     Args:
         X: numpy.ndarray (m, 32, 32, 3), RGB, 0..255.

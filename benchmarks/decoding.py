@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Photographs from files to pixels, in a project of their own."""
+"""Photographs from files to pixels, in a separate project."""
 import json
 import os
 import shutil
@@ -14,7 +14,7 @@ SIDES = "150 224"
 
 
 def measure():
-    """Return what `timed_decoding.py` found."""
+    """Return the results of `timed_decoding.py`."""
     shutil.rmtree(FOLDER, ignore_errors=True)    # of a killed run
     project = clone(FOLDER)
     folder = project.file("photographs")
@@ -23,7 +23,7 @@ def measure():
             os.path.join(PHOTOGRAPHS, "train"), os.path.join(folder, "train"),
             dirs_exist_ok=True, copy_function=lambda source, target, k=k:
             shutil.copy(source, f"{target[:-4]}_{k}.jpg"))
-    for split in ("validation", "test"):    # so that nothing is carved
+    for split in ("validation", "test"):    # so train stays whole
         shutil.copytree(os.path.join(PHOTOGRAPHS, "validation"),
                         os.path.join(folder, split))
     project.set(data__source=folder)

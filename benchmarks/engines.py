@@ -20,7 +20,7 @@ def gemm_rate(order=4096):
 
 
 def timed(function):
-    """Return the seconds that `function` takes, and what it returns."""
+    """Return the seconds that `function` takes, and its result."""
     begin = time.perf_counter()
     result = function()
     return time.perf_counter() - begin, result
@@ -108,7 +108,7 @@ def openvino(model, images):
         rows = [None] * (len(pixels) // batch)
 
         def keep(request, number):
-            """Keep what one request gave."""
+            """Store the output of a request."""
             rows[number] = request.get_output_tensor().data.copy()
 
         queue.set_callback(keep)
@@ -135,7 +135,7 @@ ENGINES = {"this project (tflite)": ours, "Model.predict": predict,
 
 
 def measure(model, images):
-    """Return a table: engine -> its figures, and what they are shares of.
+    """Return a table: engine -> its rate, shares and difference.
 
     Args:
         model: `backbone.extractor`.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The whole stage `extract` against its engine; its memory; what is known."""
+"""The whole stage `extract` against its engine; memory; known rows."""
 import json
 import os
 import shutil

@@ -50,7 +50,7 @@ def models(given, cut, side, classes=10):
 
 
 def measure(given, images, labels):
-    """Return cut -> seconds of an epoch both ways, and the feed's rate.
+    """Return cut -> seconds of an epoch both ways, and the pipeline's rate.
 
     Args:
         given: `params.Params` of the defaults.
@@ -80,15 +80,15 @@ def measure(given, images, labels):
             whole.fit(input_pipeline.shuffled([images], one_hot, BATCH, 0),
                       steps_per_epoch=epoch, verbose=0)
 
-        def fed():
-            """Draw as much as `cached`, train nothing."""
+        def draw():
+            """Draw the batches of `cached`, without training."""
             batches = input_pipeline.shuffled([maps], one_hot, BATCH, 0)
             for _ in batches.take(epoch * epochs):
                 pass
 
         of_cache, of_loop, of_feed = (
             seconds(run) / times for run, times in
-            ((cached, epochs), (in_the_loop, 1), (fed, epochs)))
+            ((cached, epochs), (in_the_loop, 1), (draw, epochs)))
         found[cut] = {
             "cached_epoch_seconds": of_cache,
             "in_the_loop_epoch_seconds": of_loop,

@@ -36,7 +36,7 @@ def ours(folder, given):
 def keras_reader(folder, given):
     """Return images per second of `image_dataset_from_directory`.
 
-    At the same side, in batches of 64; as of ours, the start is timed, too.
+    At the same side, in batches of 64, start included, as in `ours`.
     """
     begin = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -51,11 +51,11 @@ def keras_reader(folder, given):
 def measure(folder, sides):
     """Return images per second of both, from interleaved rounds.
 
-    Keras' reader has two speeds, by what tf.data makes of the first
-    moments: so the fastest rounds are compared, too.
+    Keras' reader has two speeds, as tf.data tunes itself at the start:
+    the fastest rounds are compared, too.
 
     Args:
-        folder: the source; both read what train holds.
+        folder: the source; both read its train split.
         sides: in pixels.
     """
     os.environ["TF_NUM_INTRAOP_THREADS"] = "1"    # as the stage

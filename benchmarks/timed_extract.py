@@ -22,7 +22,7 @@ def anonymous():
 
 
 def main():
-    """Run the stage with clocks around what is start-up."""
+    """Run the stage; time the functions of its start-up."""
     from stages import extract
     from stages.lib.backbone import backbone
     from stages.lib.engines import engine
@@ -33,7 +33,7 @@ def main():
     def clocked(function):
         """Return `function`, its seconds counted as start-up."""
         def call(*arguments):
-            """Call it."""
+            """Call it and record the seconds."""
             begin = time.perf_counter()
             try:
                 return function(*arguments)
@@ -42,7 +42,7 @@ def main():
         return call
 
     def watch():
-        """Keep the peak."""
+        """Update the peak of anonymous memory."""
         while not ended.wait(0.05):
             peak[0] = max(peak[0], anonymous())
 

@@ -50,7 +50,7 @@ def transfer_seconds():
     fitted = timings.find(files.digest(files.HEAD, "sha256"))
     if not extracted or not fitted:
         return None
-    rows = sum(of["rows"] for path, of in made["arrays"].items()
+    rows = sum(array["rows"] for path, array in made["arrays"].items()
                if path.endswith("_x.npy") and "/test_" not in path)
     return fitted[-1]["seconds"] + rows * (
         sum(line["seconds"] for line in extracted)

@@ -140,10 +140,10 @@ def main():
         for split in ("train", "validation")]
     keras_runtime.reset(given.seed)
     model, trunk = build(given.side, len(names))
-    began = time.monotonic()
+    start = time.monotonic()
     with tensorboard_log.callback("convnet") as log:
         history = fit(model, given, data, validation, [log])
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     keep_history(history)
     metrics = {}
     for split in ("validation", "test"):

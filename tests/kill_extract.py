@@ -56,6 +56,22 @@ def start(project, stage, *targets):
     return repro
 
 
+def clear_rwlock(project):
+    """Remove DVC's lock file if the kill left it incomplete.
+
+    DVC does not write it atomically, and asks its users to remove it.
+    """
+    path = project.file(".dvc/tmp/rwlock")
+    with contextlib.suppress(FileNotFoundError):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        try:
+            json.loads(text)
+        except ValueError:
+            os.unlink(path)
+            print("DVC's lock file was incomplete: removed")
+
+
 def forget(project, lock):
     """Reset `project` to the state after `resize`."""
     shutil.rmtree(project.file("features/scratch"), ignore_errors=True)
@@ -92,6 +108,7 @@ def kill(project, victim, pause, begun):
     else:
         os.killpg(repro.pid, signal.SIGKILL)
     repro.communicate()
+    clear_rwlock(project)
 
 
 def computed(text):

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from conftest import STAGES, clone, images, settle
-from kill_extract import rounds, start
+from kill_extract import clear_rwlock, rounds, start
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
@@ -27,6 +27,7 @@ def test_kill(finished, tmp_path):
         time.sleep(pause)
         os.killpg(repro.pid, signal.SIGKILL)
         repro.wait()
+        clear_rwlock(project)
     project.repro()
     assert project.md5() == finished.md5()
     assert not project.run("find . -name '*.part'").stdout

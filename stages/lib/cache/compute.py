@@ -19,7 +19,7 @@ def compute(cache, engine, bar):
     """Write all rows into the scratch; `bar` counts the computed ones.
 
     Args:
-        cache: `cache.Cache`.
+        cache: `lookup.Cache`.
         engine: `engine.Engine`, None if there are no new rows.
 
     Raises:
@@ -101,8 +101,8 @@ def _copy(parts, sources):
         for array, pairs in found.items():
             step = max(1, COPY // array.x[0].nbytes)
             for k in range(0, len(pairs), step):
-                to, of = np.array(pairs[k:k + step]).T
-                part.write(to, array.x[of], array.table["seal"][of])
+                to, source = np.array(pairs[k:k + step]).T
+                part.write(to, array.x[source], array.table["seal"][source])
 
 
 def _compute(cache, parts, engine, bar):

@@ -41,7 +41,7 @@ def plan(cache, engine, read):
     """Print what `extract` is going to do.
 
     Args:
-        cache: `cache.Cache`.
+        cache: `lookup.Cache`.
         engine: `engine.Engine`, None if there are no new rows.
         read: function from row numbers to pixels, to measure the speed.
 
@@ -87,9 +87,9 @@ def _disk(cache, need):
 def _freed(cache):
     """Return the bytes of other keys' scratch, which is removed first."""
     paths = glob.glob(f"{lookup.SCRATCH}/*/**/*.npy", recursive=True)
-    found = [os.stat(path) for path in paths
+    stats = [os.stat(path) for path in paths
              if not path.startswith(cache.folder)]
-    return sum(512 * one.st_blocks for one in found if one.st_nlink == 1)
+    return sum(512 * file.st_blocks for file in stats if file.st_nlink == 1)
 
 
 def _memory(cache):

@@ -45,9 +45,10 @@ class StoredRows:
         Rows that are not computed yet are neither.
         """
         sealed = self.table["seal"].any(axis=1)
-        right = (digests.of_all(lambda rows: self.x[rows[0]:rows[-1] + 1],
-                                len(self.x)) == self.table["seal"]).all(axis=1)
-        return sealed & right, sealed & ~right
+        intact = (digests.of_all(lambda rows: self.x[rows[0]:rows[-1] + 1],
+                                 len(self.x)) == self.table["seal"]
+                  ).all(axis=1)
+        return sealed & intact, sealed & ~intact
 
 
 class GrowingRows(StoredRows):
@@ -89,7 +90,6 @@ class GrowingRows(StoredRows):
 
     def write(self, rows, features, seals=None):
         """Write `features` as the rows `rows`, ascending, then their seals.
-
 
         Raises:
             StorageError: the disk is full.

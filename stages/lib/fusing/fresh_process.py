@@ -62,8 +62,8 @@ def _serve(function, ours, theirs):
 
     Args:
         function: to be called.
-        ours: the other end of the pipe; closed here, or else its end would
-            never be noticed.
+        ours: the other end of the pipe; closed here, so that this process
+            notices when the other one ends.
         theirs: the end to use here.
     """
     ours.close()

@@ -105,10 +105,10 @@ def sample(source):
     images, features, names = [], [], []
     cached = {split: manifest.features(split) for split in files.SPLITS}
     total = sum(map(len, cached.values()))
-    wanted = np.unique(np.linspace(0, total - 1, IMAGES).astype(int))
+    chosen = np.unique(np.linspace(0, total - 1, IMAGES).astype(int))
     offset = 0
     for split, x in cached.items():
-        rows = wanted[(wanted >= offset) & (wanted < offset + len(x))] - offset
+        rows = chosen[(chosen >= offset) & (chosen < offset + len(x))] - offset
         raw = prepared.Images(split, source)
         images += [(raw, row) for row in rows]
         features.append(x[rows].astype("float32"))
@@ -135,7 +135,7 @@ def without_warnings():
     From Python 3.10 on, Keras' own seeds cause a deprecation warning, which
     Python hides.
     """
-    def refuse(record):
+    def fail(record):
         """Raise a ParityError with the logged message."""
         raise errors.ParityError(f"loading warns: {record.getMessage()}")
 
@@ -143,7 +143,7 @@ def without_warnings():
     level = loggers[1].level
     loggers[1].setLevel("WARNING")
     for logger in loggers:
-        logger.addFilter(refuse)
+        logger.addFilter(fail)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -155,7 +155,7 @@ def without_warnings():
     finally:
         loggers[1].setLevel(level)
         for logger in loggers:
-            logger.removeFilter(refuse)
+            logger.removeFilter(fail)
 
 
 def feature_tensor(model, cut):
@@ -179,8 +179,8 @@ def compare(model, cached, top, images, features):
         and whether both predict the same class (k,).
     """
     both = keras.Model(model.input, [cached, model.output])
-    said = [both.predict_on_batch(batch) for batch in batches(images)]
-    computed, output = map(np.concatenate, zip(*said))
+    outputs = [both.predict_on_batch(batch) for batch in batches(images)]
+    computed, output = map(np.concatenate, zip(*outputs))
     p = head.probabilities(top, features)
     q = numpy_head.to_probabilities(output, head.gives_logits(model))
     axes = tuple(range(1, features.ndim))

@@ -118,16 +118,16 @@ def comparison(rows, path):
     figure = Figure((7, 4.5), layout="constrained")
     axes = figure.subplots()
     for k, split in enumerate(splits):
-        of = [row for row in rows if row["split"] == split]
-        height = np.array([row["accuracy"] for row in of])
+        models = [row for row in rows if row["split"] == split]
+        height = np.array([row["accuracy"] for row in models])
         bars = axes.bar(
-            np.arange(len(of)) + (k - (len(splits) - 1) / 2) * width, height,
-            width, label=split, capsize=4, yerr=np.abs([
-                height - [row["accuracy_low"] for row in of],
-                [row["accuracy_high"] for row in of] - height]))
+            np.arange(len(models)) + (k - (len(splits) - 1) / 2) * width,
+            height, width, label=split, capsize=4, yerr=np.abs([
+                height - [row["accuracy_low"] for row in models],
+                [row["accuracy_high"] for row in models] - height]))
         axes.bar_label(bars, [f"{value:.3f}" for value in height],
                        label_type="center", color="white")
-    axes.set_xticks(range(len(of)), [_caption(row) for row in of])
+    axes.set_xticks(range(len(models)), [_caption(row) for row in models])
     axes.set(ylim=(0, 1), title="Accuracy, with 95 % Wilson intervals")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))

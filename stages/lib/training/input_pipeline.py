@@ -26,12 +26,12 @@ def shuffled(views, labels, size, seed, first=0):
         for epoch in itertools.count(first):
             random = np.random.default_rng([seed, epoch])
             order = random.permutation(len(labels))
-            drawn = random.integers(len(views), size=len(labels))
+            chosen = random.integers(len(views), size=len(labels))
             for k in range(0, len(order), size):
                 rows = order[k:k + size]
                 x = np.empty((len(rows), *views[0].shape[1:]), np.float32)
                 for number, view in enumerate(views):
-                    of_view = np.flatnonzero(drawn[rows] == number)
+                    of_view = np.flatnonzero(chosen[rows] == number)
                     x[of_view] = view[rows[of_view]]
                 yield x, labels[rows]
 

@@ -47,7 +47,7 @@ def train(model, given, data, validation, options, progress):
     Args:
         model: `join`.
         given: `params.Params`.
-        data: views (n, h, w, c) and one-hot labels, as `feed` takes them.
+        data: views (n, h, w, c) and one-hot labels, for `shuffled`.
         validation: one view and one-hot labels.
         options: of Keras' `fit`.
         progress: `Progress`, with the epochs that are done.
@@ -67,7 +67,7 @@ def train(model, given, data, validation, options, progress):
         head.loss(model, given.train.label_smoothing), ["accuracy"])
     model.optimizer.build(model.trainable_variables)
     progress.restore(model)
-    of_head = len(progress.head_history["loss"])    # in TensorBoard, too
+    head_epochs = len(progress.head_history["loss"])    # in TensorBoard, too
     for number in range(progress.epochs, tail.epochs):
         if progress.epochs - progress.best_epoch >= given.train.patience:
             break
@@ -77,8 +77,8 @@ def train(model, given, data, validation, options, progress):
             input_pipeline.shuffled(*data, tail.batch_size, given.train.seed,
                                     number),
             steps_per_epoch=epoch,
-            initial_epoch=of_head + number,
-            epochs=of_head + number + 1,
+            initial_epoch=head_epochs + number,
+            epochs=head_epochs + number + 1,
             validation_data=input_pipeline.in_order(*validation,
                                                     tail.batch_size),
             verbose=keras_runtime.VERBOSE, **options).history
