@@ -27,17 +27,27 @@ SMALLEST = ["Xception", "VGG16", "ResNet50", "ResNet50V2", "InceptionV3",
             "RegNetY002", "ResNetRS50", "AlexNet", "SimpleCNN"]
 ABOUT = """# Every application
 
-Written by `make sweep`: each class that `backbone.application` takes, with
-random weights at the least of the sides {sides} that it accepts, cut at the
-valid cut in the middle, through TensorFlow Lite where it can take the frozen
-part. Differences are relative to the largest: of the engine to Keras; of the
-reloaded fused model to the cached features; of its outputs, which are logits, to
-head(cached features), after one step of training. The fused model is made of
-what was trained, saved and loaded, and of a base that knows nothing of it; it must
-hold what was learned to the bit. At most {allowed:g} is allowed, and
-{outputs:g} of outputs. Where random weights blow rounding up, brackets hold what
-counts instead: of features three times the difference between Keras run eagerly
-and as a graph; of outputs their difference to head(features of the fused model).
+Written by `make sweep`. It checks every class that `backbone.application`
+accepts, with random weights, at the smallest side that it accepts of
+{sides}. The cut is the valid cut in the middle. The
+engine is TensorFlow Lite, or TensorFlow if TensorFlow Lite cannot convert the
+frozen part.
+
+The last three columns are relative to the largest value:
+
+- engine - Keras: features of the engine and of Keras. The limit is {allowed:g}.
+- fused - cached: features of the fused model, saved and loaded, and the cached
+  features. The limit is the same.
+- outputs: logits of the fused model and of head(cached features), after one
+  training step. The limit is {outputs:g}.
+
+Some random weights amplify rounding. Then a second value in parentheses is used.
+For features it is the difference between Keras run eagerly and as a graph, and
+the limit is three times this value. For outputs it is the difference to
+head(features of the fused model), with the same limit.
+
+The fused model is built from the trained layers, saved and loaded, and a base
+without the trained weights. It must contain the trained weights exactly.
 
 | application | side | cuts | cut | engine | engine - Keras | fused - cached | outputs |
 |---|---|---|---|---|---|---|---|
