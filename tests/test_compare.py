@@ -209,7 +209,7 @@ def test_charts_follow_their_numbers(tmp_path):
 def test_augmentation_is_for_training_only():
     """Images change in training, and in training alone."""
     images = np.random.default_rng(0).integers(
-        0, 256, (4, 16, 16, 3)).astype("float32")
+        0, 256, (64, 16, 16, 3)).astype("float32")
     given = keras.Input((16, 16, 3))
     settings = dict(side=16, flip=False, shift=0.0, zoom=0.0,
                     learning_rate=0.1, batch_size=1, epochs=1, seed=0,
