@@ -72,6 +72,20 @@ def clear_rwlock(project):
             print("DVC's lock file was incomplete: removed")
 
 
+def restore_lock(project, lock):
+    """Write `lock` to dvc.lock if the kill left it incomplete.
+
+    DVC does not write it atomically; users restore it from git.
+    """
+    path = project.file("dvc.lock")
+    with open(path, encoding="utf-8") as file:
+        whole = file.read().startswith("schema:")
+    if not whole:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(lock)
+        print("dvc.lock was incomplete: restored")
+
+
 def forget(project, lock):
     """Reset `project` to the state after `resize`."""
     shutil.rmtree(project.file("features/scratch"), ignore_errors=True)
@@ -139,6 +153,7 @@ def rounds(project, kills):
         victim, pause = VICTIMS[number % 3], random.uniform(0, longest)
         begun = number % 4 < 3    # the others anywhere, start-up included
         kill(project, victim, pause / 4 if begun else pause, begun)
+        restore_lock(project, lock)
         kept = finished(project)
         done = project.run("dvc repro extract")
         assert done.returncode == 0, done.stdout

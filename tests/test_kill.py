@@ -38,7 +38,7 @@ def test_kill(finished, tmp_path):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_killed_extraction(finished, tmp_path):
     """The short version of tests/kill_extract.py: stage, DVC, both."""
-    (x, y), (x_test, y_test) = images(0, 400), images(1, 80)
+    (x, y), (x_test, y_test) = images(0, 1000), images(1, 200)
     np.savez(tmp_path / "tiny.npz", x_train=x, y_train=y, x_test=x_test,
              y_test=y_test)
     os.symlink(f"{finished.folder}/tiny.h5", tmp_path / "tiny.h5")
