@@ -81,8 +81,10 @@ def restore_lock(project, lock):
     with open(path, encoding="utf-8") as file:
         whole = file.read().startswith("schema:")
     if not whole:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(lock)
+        os.unlink(path)
+        if lock:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(lock)
         print("dvc.lock was incomplete: restored")
 
 

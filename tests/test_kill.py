@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 from conftest import STAGES, clone, images, settle
-from kill_extract import clear_rwlock, processes, rounds, start
+from kill_extract import (
+    clear_rwlock, processes, restore_lock, rounds, start)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
@@ -30,6 +31,8 @@ def test_kill(finished, tmp_path):
         os.killpg(repro.pid, signal.SIGKILL)
         repro.wait()
         clear_rwlock(project)
+        if os.path.exists(project.file("dvc.lock")):
+            restore_lock(project, "")
     project.repro()
     assert project.md5() == finished.md5()
     assert not project.run("find . -name '*.part'").stdout
