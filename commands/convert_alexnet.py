@@ -12,14 +12,14 @@ weights for backbone.application AlexNet."""
 
 
 def convert(state, path):
-    """Write the weights in `state` to `path`, for AlexNet above.
+    """Write the weights in `state` to `path`, for `alexnet.AlexNet`.
 
     Args:
         state: torchvision's names ("features.0.weight", …) -> arrays, kernels
-            in the order (out, in, height, width).
+            of shape (out, in, height, width).
 
     Raises:
-        WeightsError: an array is missing, or of another shape.
+        WeightsError: an array is missing, or has another shape.
     """
     model = alexnet.AlexNet(input_shape=(224, 224, 3))
     for number, *_ in alexnet.LAYERS:
@@ -29,15 +29,14 @@ def convert(state, path):
             name = f"features.{number}.{kind}"
             if name not in state:
                 raise errors.WeightsError(
-                    f"{name} is not in the state dict; it must "
-                    "be that of torchvision's alexnet")
+                    f"{name} is not in the state dict; use that of "
+                    "torchvision's alexnet")
             array = np.asarray(state[name], dtype="float32")
             if kind == "weight" and array.ndim == 4:
                 array = array.transpose(2, 3, 1, 0)
             if array.shape != old.shape:
                 raise errors.WeightsError(
-                    f"{name}: shape {array.shape}, AlexNet's "
-                    f"is {old.shape}")
+                    f"{name}: shape {array.shape}, AlexNet's is {old.shape}")
             arrays.append(array)
         layer.set_weights(arrays)
     model.save_weights(path)

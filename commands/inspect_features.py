@@ -8,7 +8,8 @@ In:  features/, data/prepared/, and for pictures data/resized/
 Out: results/inspect/*/*.csv  plots for `dvc plots show`
      and what the options name
 
-The exit status is 1 if a kind of finding that --fail-on names is found.
+Exit status: 0, or 1 if a kind of finding that --fail-on names is found, 2 if
+an option is invalid.
 """
 import json
 import os
@@ -44,11 +45,11 @@ def predictions(features, chosen):
     return np.concatenate(parts)
 
 
-def draw(features, examined, given):
+def write(features, examined, given):
     """Write page, plots and projector files if the options ask for them."""
     chosen = projection.sample(
         np.flatnonzero(examined.space.usable), given.points,
-        page.wanted(features, examined), given.seed)
+        page.required_rows(features, examined), given.seed)
     if given.projector:
         projector.write(given.projector, features, examined, chosen)
     if not given.html and not given.plots:
@@ -64,7 +65,8 @@ def draw(features, examined, given):
             f"{options.PLOTS}/projection/points.csv", ["x", "y", "class"], (
                 [f"{x:.4g}", f"{y:.4g}", names[label]] for (x, y), label
                 in zip(flat, features.labels[chosen])))
-        rows = np.flatnonzero(features.of("test") & examined.space.usable)
+        rows = np.flatnonzero(
+            features.in_split("test") & examined.space.usable)
         files.write_csv(
             f"{options.PLOTS}/neighbours/votes.csv", ["actual", "predicted"], (
                 [names[features.labels[k]], names[examined.shares[k].argmax()]]
@@ -94,7 +96,7 @@ def main():
     if old:
         findings["difference"] = difference.difference(
             old, features, given.neighbours)
-    draw(features, examined, given)
+    write(features, examined, given)
     if given.json:
         print(json.dumps(findings, indent=2))
     else:

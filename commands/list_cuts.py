@@ -13,17 +13,17 @@ from stages.lib.params import params
 def table(model, dtype, rows):
     """Yield a row of the table for each cut of `model`.
 
-    Index, layer, shape of the map, bytes of a row in `dtype`, bytes of `rows`
-    rows, multiply-adds of the tail for an image.
+    Index, layer, shape of the map, bytes of one row and of `rows` rows in
+    `dtype`, multiply-adds of the tail for one image.
     """
     layers = model.layers
-    whole = cuts.multiply_adds(layers)
+    total = cuts.multiply_adds(layers)
     for layer in cuts.valid(model):
-        upto = keras.Model(model.input, layer.get_output_at(0))
-        shape = upto.output_shape[1:]
+        frozen = keras.Model(model.input, layer.get_output_at(0))
+        shape = frozen.output_shape[1:]
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         yield (layers.index(layer), layer.name, shape, size, size * rows,
-               whole - cuts.multiply_adds(upto.layers))
+               total - cuts.multiply_adds(frozen.layers))
 
 
 def main():
@@ -37,8 +37,8 @@ def main():
              for split in files.SPLITS}
     rows = sum(count.values()) + count["train"] * (
         len(given.extract.views) - 1)
-    print(f"{'index':>5} {'last frozen layer':34} {'map':>16} {'an image':>9} "
-          f"{rows:>9,} rows {'multiply-adds left':>19}")
+    print(f"{'index':>5} {'last frozen layer':34} {'map':>16} "
+          f"{'per image':>9} {rows:>9,} rows {'multiply-adds left':>19}")
     for index, name, shape, size, disk, left in table(
             model, given.extract.dtype, rows):
         print(f"{index:5} {name:34} {'x'.join(map(str, shape)):>16} "

@@ -6,8 +6,8 @@ import re
 
 from stages.lib.common import errors, files, stage
 
-ABOUT = """Print row, image and class of what is named, and the SHA-256 of a
-file, separated by tabs."""
+ABOUT = """Print row, image, class and, for a file, its SHA-256, separated by
+tabs."""
 WHAT = """a row (train:17), or an image: a path in the source's folder
 (train/hat/a.jpg, or its end, a.jpg), or a row of its arrays (x_train[5])"""
 
@@ -35,8 +35,8 @@ def find(what, rows):
              if (os.sep + image["image"]).endswith(end)]
     if not found:
         raise errors.SourceError(
-            f"{what}: no row matches; a row is written like "
-            "train:17, an image like in data/prepared/*.json")
+            f"{what}: no row matches; write a row as train:17, an image as "
+            "in data/prepared/*.json")
     return found
 
 

@@ -19,4 +19,4 @@ def main():
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, lock="extract")    # both may convert the graph

@@ -4,8 +4,8 @@
 In:  a fused model (.h5); image files, folders of them, or - for the bytes of
      one image on standard input.
 Out: on standard output, a table or JSON; on standard error, a line for each
-     file that is no image.  Exit status: 0, or 1 if a file failed, 2 if the
-     command was wrong or the model cannot be read.
+     file that is not an image.  Exit status: 0, or 1 if a file failed, 2 if
+     the command is invalid or the model cannot be read.
 """
 import argparse
 import json
@@ -36,7 +36,7 @@ def parser():
 
 
 class Predictor:
-    """A fused model, its class names, and the preparation of its input."""
+    """A fused model and its class names."""
 
     def __init__(self, path):
         """Load the model at `path`.

@@ -32,13 +32,14 @@ def faults(path, described, names):
         rows = ", ".join(map(str, np.flatnonzero(~good)[:10]))
         found.append(f"{(~good).sum():,} damaged rows: {rows}"
                      f"{', …' if (~good).sum() > 10 else ''}")
-    dead = [k for k in np.flatnonzero(good) if not np.isfinite(
+    invalid = [k for k in np.flatnonzero(good) if not np.isfinite(
         array.x[k]).all()]
-    if dead:
-        found.append(f"{len(dead):,} rows with NaN or infinity: {dead[:10]}")
+    if invalid:
+        found.append(f"{len(invalid):,} rows with NaN or infinity: "
+                     f"{invalid[:10]}")
     if len(array.x) != described[path]["rows"]:
-        found.append(f"{len(array.x):,} rows, the manifest says "
-                     f"{described[path]['rows']:,}")
+        found.append(f"{len(array.x):,} rows, but "
+                     f"{described[path]['rows']:,} in the manifest")
     for name in (path, table):
         if files.digest(name, "sha256") != described[name]["sha256"]:
             found.append(f"{name}: changed since extract wrote it")
@@ -47,27 +48,27 @@ def faults(path, described, names):
     labels = f"data/prepared/{split}_y.npy"
     y = arrays.open_array(labels, ndim=1)
     if len(y) != len(array.x):
-        found.append(f"{len(array.x):,} rows, but {labels} has another number")
+        found.append(f"{len(array.x):,} rows, but {len(y):,} in {labels}")
     listed = files.read_json(f"data/prepared/{split}.json")
     names = dict(enumerate(names))
-    other = [k for k, (label, row) in enumerate(zip(y, listed))
-             if names.get(label) != row["class"]]
-    if other:
-        found.append(f"{labels}: {len(other):,} labels that are not those of "
-                     f"data/prepared/{split}.json: rows {other[:10]}")
+    differ = [k for k, (label, row) in enumerate(zip(y, listed))
+              if names.get(label) != row["class"]]
+    if differ:
+        found.append(f"{labels}: {len(differ):,} labels differ from "
+                     f"data/prepared/{split}.json: rows {differ[:10]}")
     return [f"{path}: {line}" for line in found]
 
 
 def verify():
     """Print a line for each good array; return the faults of the others."""
     try:
-        made = manifest.read()
+        content = manifest.read()
     except errors.ArtefactError as error:
         return [str(error)]
-    wrong, described = [], made["arrays"]
+    wrong, described = [], content["arrays"]
     for path in described:
         if path.endswith("_x.npy"):
-            found = faults(path, described, made["class_names"])
+            found = faults(path, described, content["class_names"])
             if not found:
                 print(f"verify_features: {path}: "
                       f"{described[path]['rows']:,} rows, good")

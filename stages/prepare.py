@@ -43,7 +43,7 @@ def carve(labels, fraction, seed, names, param="data.validation_fraction"):
 def take(split, rows):
     """Return these rows of a `Split`."""
     return dataset.Split(split.x[rows], split.y[rows],
-                         [split.rows[k] for k in rows], split.pictures[rows])
+                         [split.rows[k] for k in rows], split.digests[rows])
 
 
 def complete(splits, given, names):
@@ -92,29 +92,29 @@ def leaks(splits):
     """
     first, found = {}, []
     for split in splits.values():
-        found += [(row["image"], first[picture.tobytes()]) for row, picture
-                  in zip(split.rows, split.pictures)
-                  if picture.tobytes() in first]
-        for row, picture in zip(split.rows, split.pictures):
-            first.setdefault(picture.tobytes(), row["image"])
+        found += [(row["image"], first[digest.tobytes()]) for row, digest
+                  in zip(split.rows, split.digests)
+                  if digest.tobytes() in first]
+        for row, digest in zip(split.rows, split.digests):
+            first.setdefault(digest.tobytes(), row["image"])
     return found
 
 
 def report(splits, names, rejected):
     """Print a summary, and write results/data.json."""
-    twice = leaks(splits)
-    absent = {split: missing(of, names) for split, of in splits.items()}
-    for split, of in splits.items():
-        size = of.x.shape[1:] if of.x.shape[1] else "sizes differ"
-        print(f"prepare: {split}: {len(of.y):,} images, {size}")
-        if absent[split]:
-            print(f"prepare: {split}: no image of {', '.join(absent[split])}")
-    for image, earlier in twice[:5]:
+    leaked = leaks(splits)
+    absent = {name: missing(split, names) for name, split in splits.items()}
+    for name, split in splits.items():
+        size = split.x.shape[1:] if split.x.shape[1] else "sizes differ"
+        print(f"prepare: {name}: {len(split.y):,} images, {size}")
+        if absent[name]:
+            print(f"prepare: {name}: no image of {', '.join(absent[name])}")
+    for image, earlier in leaked[:5]:
         print(f"prepare: leak: {image} is the same picture as {earlier}")
     if rejected_files.summary():
         print(f"prepare: {rejected_files.summary()}")
     files.write_json("results/data.json", {
-        "leaked_images": len(twice), "refused_files": len(rejected),
+        "leaked_images": len(leaked), "refused_files": len(rejected),
         "missing_classes": sum(map(len, absent.values()))})
 
 

@@ -87,17 +87,17 @@ def from_files(images, given):
     def batch(first):
         """Return the images from the row `first` on."""
         rows = np.arange(first, min(first + BATCH, len(images)))
-        quick = np.array([images.jpeg(row) for row in rows])
-        if quick.all():
+        fast = np.array([images.jpeg(row) for row in rows])
+        if fast.all():
             return jpeg_scaler(given)(
                 [images.read(row) for row in rows]).numpy()
-        found = np.empty((len(rows), given.side, given.side, 3), np.uint8)
-        if quick.any():
-            found[quick] = jpeg_scaler(given)(
-                [images.read(row) for row in rows[quick]])
-        for k in np.flatnonzero(~quick):
-            found[k] = scaler(given)(images[rows[k]][None])[0]
-        return found
+        resized = np.empty((len(rows), given.side, given.side, 3), np.uint8)
+        if fast.any():
+            resized[fast] = jpeg_scaler(given)(
+                [images.read(row) for row in rows[fast]])
+        for k in np.flatnonzero(~fast):
+            resized[k] = scaler(given)(images[rows[k]][None])[0]
+        return resized
 
     return parallel.ordered(batch, range(0, len(images), BATCH))
 

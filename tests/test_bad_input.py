@@ -246,7 +246,7 @@ def test_rotten_label(project, monkeypatch):
         np.save(path, changed)
         done = project.run("python -m commands.verify_features")
         assert done.returncode == 1
-        assert ("data/prepared/train_y.npy: 1 labels that are not those of "
+        assert ("data/prepared/train_y.npy: 1 labels differ from "
                 "data/prepared/train.json: rows [7]") in done.stdout
         if not trains:
             refuse(project, monkeypatch, "train", "data/prepared/train_y.npy:"

@@ -47,15 +47,15 @@ def bad_folder(root):
         reasons[f"train/{hat}/{name}"] = reason
     put(f"{root}/../secret.png", saved(noise(5, 5), "PNG"))
     for name, target, reason in [
-            ("out.png", "../../../secret.png", "leads out of the folder"),
-            ("gone.png", "nowhere.png", "no such file, or a link to nothing"),
+            ("out.png", "../../../secret.png", "outside the folder"),
+            ("gone.png", "nowhere.png", "no such file, or a broken link"),
             ("more", "../../holdout", "a link to a folder")]:
         os.symlink(target, f"{root}/train/{hat}/{name}")
         reasons[f"train/{hat}/{name}"] = reason
     os.mkfifo(f"{root}/train/{hat}/pipe.png")
     reasons[f"train/{hat}/pipe.png"] = "not a regular file"
     put(f"{root}/train/lost.png", saved(noise(5, 5), "PNG"))
-    reasons["train/lost.png"] = "not in a folder of a class"
+    reasons["train/lost.png"] = "not in a class folder"
     os.mkdir(f"{root}/train/void")
     put(f"{root}/val/{hat}/a.png", saved(noise(5, 5), "PNG"))
     put(f"{root}/train/{hat}/.DS_Store", b"x")
@@ -97,7 +97,7 @@ def test_bad_files(project, monkeypatch, tmp_path, capsys):
     assert ("leak: holdout/cafe\u0301/leak.bmp is the same picture as train/"
             "hat/03.png") in said
     assert "test: no image of hat" in said
-    assert "files that are no rows: 5 truncated, 4 not read, " in said
+    assert "rejected files: 5 truncated, 4 not read, " in said
     assert read(project, "data/prepared/dataset.json") == {
         "class_names": ["caf\u00e9", "hat"]}
     rows_are_files(project, root)

@@ -20,10 +20,10 @@ OFFLINE = ('<script src="vega.js"></script><script src="vega-lite.js">'
 
 
 def inspect(project, monkeypatch, capsys, *words):
-    """Return the findings, and the last word of the command."""
+    """Return the findings, and the error line of the command."""
     capsys.readouterr()
-    last = stage(project, monkeypatch, INSPECT, "--json", *words)
-    return json.loads(capsys.readouterr().out), last
+    error = stage(project, monkeypatch, INSPECT, "--json", *words)
+    return json.loads(capsys.readouterr().out), error
 
 
 def change(project, monkeypatch, **arrays):
@@ -34,10 +34,10 @@ def change(project, monkeypatch, **arrays):
         os.unlink(f"{folder}/{name}.npy")    # it may be a hard link
         np.save(f"{folder}/{name}.npy", array)
     old = manifest.read()
-    promised = {path: {**one, "sha256": files.digest(path, "sha256")}
-                for path, one in old["arrays"].items()}
+    described = {path: {**one, "sha256": files.digest(path, "sha256")}
+                 for path, one in old["arrays"].items()}
     os.unlink(manifest.PATH)
-    manifest.write(old["key"], old["class_names"], promised)
+    manifest.write(old["key"], old["class_names"], described)
 
 
 def array(project, name):
@@ -46,7 +46,7 @@ def array(project, name):
 
 
 def clusters(project):
-    """Return labels by split, and features that lie near class centres."""
+    """Return labels by split, and features near class centres."""
     random = np.random.default_rng(0)
     centres = random.normal(size=(CLASSES, 256))
     y = {split: array(project, f"data/prepared/{split}_y")
@@ -62,9 +62,9 @@ def test_planted(project, monkeypatch, capsys):
     tables = {split: array(project, f"features/{split}_rows")
               for split in files.SPLITS}
     change(project, monkeypatch, **x)
-    found, last = inspect(project, monkeypatch, capsys, "--fail-on",
-                          "nan,dead,leaks,duplicates,label_errors")
-    assert last is None
+    found, error = inspect(project, monkeypatch, capsys, "--fail-on",
+                           "nan,dead,leaks,duplicates,label_errors")
+    assert error is None
     assert min(found["accuracy"].values()) == 1
     assert [one["rows"] for one in found["arrays"]] == [180, 20, 100]
     x["train_x"][[5, 6]] = x["test_x"][[50, 51]]
@@ -75,9 +75,9 @@ def test_planted(project, monkeypatch, capsys):
         one[:, 11] = np.nan
     x["train_x"][100, 3] = np.inf
     change(project, monkeypatch, train_rows=tables["train"], **x)
-    found, last = inspect(project, monkeypatch, capsys, "--fail-on",
-                          "nan,dead,leaks")
-    assert last == (
+    found, error = inspect(project, monkeypatch, capsys, "--fail-on",
+                           "nan,dead,leaks")
+    assert error == (
         "inspect_features: found what --fail-on names: nan 300, dead 3, "
         "leaks 2")
     for one in found["arrays"]:
@@ -89,11 +89,11 @@ def test_planted(project, monkeypatch, capsys):
     assert found["duplicates"] == [[{**train, "row": 8}, {**train, "row": 9}]]
     assert found["accuracy"]["test"] == 1
     assert stage(project, monkeypatch, INSPECT) is None
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for line in ("  1 dead dimensions: 7", "  1 NaN dimensions: 11",
                  "  train 6 = test 51", "Leaks: .*: 2", "  train 8 = train 9",
                  r"features/train_x.npy: 180 x 256 float32, 184 kB"):
-        assert re.search(f"^{line}$", said, re.M), line
+        assert re.search(f"^{line}$", output, re.M), line
 
 
 def test_near_and_files(project, monkeypatch, capsys):
@@ -141,18 +141,25 @@ def test_label_errors(project, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("words, pattern", [
-    (["--top", "0"], "argument --top: 0 is not in 1..1000000; see --help"),
-    (["--near", "x"], "argument --near: invalid float value: 'x'; see"),
+    (["--top", "0"], "argument --top: 0 is not in 1..1000000"),
+    (["--near", "x"], "argument --near: invalid float value: 'x'"),
     (["--fail-on", "leeks"], "argument --fail-on: unknown kind 'leeks'; "
                              "known: nan, dead, leaks, "),
-    (["--page"], "unrecognized arguments: --page; see --help"),
+    (["--page"], "unrecognized arguments: --page"),
     (["--projection", "umap", "--plots"], "--projection umap needs a package"),
-    (["--rev", "nowhere"], "--rev nowhere: its features cannot be read .*"),
 ])
-def test_options(finished, monkeypatch, words, pattern):
-    """What cannot be done is refused in one line."""
-    said = stage(finished, monkeypatch, INSPECT, *words)
-    assert re.match(f"inspect_features: {pattern}", said) and "\n" not in said
+def test_options(finished, monkeypatch, capsys, words, pattern):
+    """An invalid option is one line, and status 2."""
+    assert stage(finished, monkeypatch, INSPECT, *words) == 2
+    line = capsys.readouterr().err
+    assert re.fullmatch(f"inspect_features: {pattern}.*; see --help\n", line)
+
+
+def test_unknown_revision(finished, monkeypatch):
+    """A revision that does not exist is reported in one line."""
+    error = stage(finished, monkeypatch, INSPECT, "--rev", "nowhere")
+    assert re.fullmatch("inspect_features: --rev nowhere: its features cannot "
+                        "be read .*", error)
 
 
 def test_damaged(project, monkeypatch):

@@ -2,8 +2,8 @@
 """The page to explore features, in a real browser.
 
 Needs Chromium and its driver (Debian: chromium, chromium-driver); without
-them the test is skipped, or fails if the environment holds
-BROWSER=required.
+them the test is skipped, or fails if the environment
+contains BROWSER=required.
 """
 import os
 import shutil

@@ -150,14 +150,15 @@ def test_cut_by_name_index_and_count():
     for cut in ("block_2_add", index, f"first {index + 1}"):
         assert cuts.resolve(whole, cut) == "block_2_add"
     with pytest.raises(errors.CutError, match=r"block_2_expand "
-                       r"\(block_2_expand\) is no cut: more than one tensor "
-                       ".* nearest are "
+                       r"\(block_2_expand\) is not a valid cut: more than "
+                       "one tensor .* nearest are "
                        "block_1_project_BN and block_2_add"):
         cuts.resolve(whole, "block_2_expand")
     with pytest.raises(errors.CutError, match="unknown layer 'nowhere'; write "
                        "top, "):
         cuts.resolve(whole, "nowhere")
-    with pytest.raises(errors.CutError, match=r"9999 \(no layer\) is no cut"):
+    with pytest.raises(errors.CutError, match=r"9999 \(no layer\) is "
+                       "not a valid cut"):
         cuts.resolve(whole, 9999)
 
 

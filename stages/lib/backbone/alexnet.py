@@ -36,7 +36,7 @@ def AlexNet(include_top=False, weights=None, input_shape=None,
     if min(input_shape[:2]) < 63:
         raise ValueError(f"input size must be at least 63x63, not "
                          f"{input_shape[0]}x{input_shape[1]}")
-    given = tensor = keras.Input(input_shape)
+    inputs = tensor = keras.Input(input_shape)
     for number, filters, kernel, stride, padding, pooled in LAYERS:
         tensor = keras.layers.ZeroPadding2D(
             padding, name=f"features_{number}_pad")(tensor)
@@ -48,7 +48,7 @@ def AlexNet(include_top=False, weights=None, input_shape=None,
                 3, 2, name=f"features_{number}_pool")(tensor)
     final = (keras.layers.GlobalAveragePooling2D if pooling == "avg"
              else keras.layers.GlobalMaxPooling2D)
-    return keras.Model(given, final(name="pool")(tensor), name="alexnet")
+    return keras.Model(inputs, final(name="pool")(tensor), name="alexnet")
 
 
 def preprocess_input(x):

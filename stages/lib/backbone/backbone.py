@@ -28,7 +28,7 @@ def build(backbone, side):
     deviation = getattr(applications.module(backbone.application),
                         "IMAGENET_STDDEV_RGB", None)
     if trained and deviation:
-        _divide_again(model, deviation)
+        _add_second_division(model, deviation)
     return _with_stock_layers(model)
 
 
@@ -115,10 +115,10 @@ def key(frozen_part, cut, backbone):
 
 def digest(model):
     """Return the SHA-256 of all weights of `model`, in hexadecimal."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for weight in model.get_weights():
-        found.update(weight.tobytes())
-    return found.hexdigest()
+        sha256.update(weight.tobytes())
+    return sha256.hexdigest()
 
 
 def _initial(backbone, side):
@@ -132,10 +132,10 @@ def _initial(backbone, side):
         raise errors.BackboneError(
             f"backbone.application {backbone.application} cannot be built "
             f"with backbone.options {backbone.options} and resize.side "
-            f"{side}: {weights.line(error)}") from error
+            f"{side}: {weights.one_line(error)}") from error
 
 
-def _divide_again(model, deviation):
+def _add_second_division(model, deviation):
     """Add the second division of pixels that EfficientNet's weights expect.
 
     Keras adds it as a layer, but only if it downloads the weights itself

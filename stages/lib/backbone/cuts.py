@@ -69,8 +69,8 @@ def resolve(model, cut):
     after = [names[k] for k in good if k > index][:1]
     shown = names[index] if 0 <= index < len(names) else "no layer"
     raise errors.CutError(
-        f"params.yaml: backbone.cut: {text} ({shown}) is no cut: more than "
-        "one tensor leaves it, or it is the input; nearest are "
+        f"params.yaml: backbone.cut: {text} ({shown}) is not a valid cut: "
+        "more than one tensor leaves it, or it is the input; nearest are "
         f"{' and '.join(before + after)}")
 
 

@@ -19,7 +19,7 @@ def SimpleCNN(include_top=False, weights=None, input_shape=None,
     """
     if include_top or weights:
         raise ValueError("SimpleCNN has no top and no pretrained weights")
-    given = tensor = keras.Input(input_shape)
+    inputs = tensor = keras.Input(input_shape)
     for block, filters in enumerate(FILTERS, start=1):
         for k in (1, 2):
             name = f"block{block}_conv{k}"
@@ -31,7 +31,7 @@ def SimpleCNN(include_top=False, weights=None, input_shape=None,
         tensor = keras.layers.MaxPooling2D(name=f"block{block}_pool")(tensor)
     final = (keras.layers.GlobalAveragePooling2D if pooling == "avg"
              else keras.layers.GlobalMaxPooling2D)
-    return keras.Model(given, final(name="pool")(tensor), name="simple_cnn")
+    return keras.Model(inputs, final(name="pool")(tensor), name="simple_cnn")
 
 
 def preprocess_input(x):

@@ -81,18 +81,18 @@ def _downloaded(backbone):
     except OSError as error:
         raise errors.WeightsError(
             f"{backbone.weights}: the file that Keras downloaded cannot be "
-            f"read ({line(error)}); delete the application's file in "
+            f"read ({one_line(error)}); delete the application's file in "
             "~/.keras/models and run again") from error
     except ValueError as error:
         raise errors.WeightsError(
             f"{backbone.weights}: Keras has no ImageNet "
-            f"weights for {title(backbone)}: {line(error)}") from error
+            f"weights for {title(backbone)}: {one_line(error)}") from error
     except Exception as error:   # Keras raises a bare Exception
         url = next((word for word in str(error).split() if "://" in word), "")
         name = os.path.basename(url.rstrip(".:")) or "the weights"
         raise errors.WeightsError(
             f"{backbone.weights}: {name} cannot be downloaded "
-            f"({line(error)}); copy it from a machine with a network, and "
+            f"({one_line(error)}); copy it from a machine with a network, and "
             "set backbone.weights to its path") from error
 
 
@@ -102,11 +102,11 @@ def _read(model, path, backbone):
         model.load_weights(path)
     except OSError as error:
         raise errors.WeightsError(f"{path}: no weights can be read from it "
-                                  f"({line(error)})") from error
+                                  f"({one_line(error)})") from error
     except (ValueError, KeyError) as error:
         raise errors.WeightsError(
             f"{path}: these weights do not fit "
-            f"{title(backbone)} without top: {line(error)}") from error
+            f"{title(backbone)} without top: {one_line(error)}") from error
 
 
 def title(backbone):
@@ -115,6 +115,6 @@ def title(backbone):
     return f"{backbone.application}({options})"
 
 
-def line(error):
+def one_line(error):
     """Return an error's text in one line."""
     return " ".join(str(error).split())

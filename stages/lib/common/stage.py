@@ -9,16 +9,20 @@ from stages.lib.common import errors
 LOCKS = "logs/locks"
 
 
-def run(main):
+def run(main, lock=None):
     """Call `main`, then exit with status 0, or 1 and one line on stderr.
 
     A stage whose DVC was killed may still be writing.  The lock makes the
     next run of the same stage wait until it has ended.  Unexpected errors
     keep their traceback.
+
+    Args:
+        main: function without arguments.
+        lock: name of the stage to exclude; by default, of the running file.
     """
     name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     try:
-        with _lock(name):
+        with _lock(lock or name):
             main()
     except (errors.PipelineError, OSError) as error:
         sys.exit(f"{name}: {error}")

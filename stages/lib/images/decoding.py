@@ -13,7 +13,7 @@ from stages.lib.common import errors
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 LONGEST = 16_384    # pixels of a side: `pad` makes a square
 PIXELS = 89_478_485    # the limit above which Pillow warns: 256 MB of RGB
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8")
+MAGIC_NUMBERS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8")
 SIZES = {b"\x89PNG": (16, ">II"), b"BM": (18, "<ii")}    # width, height
 
 Image.MAX_IMAGE_PIXELS = None    # `decode` checks the size itself
@@ -21,17 +21,17 @@ warnings.filterwarnings("ignore", module="PIL")    # about metadata
 
 
 def read(root, path):
-    """Return the bytes of the file `path`, which must lie in `root`.
+    """Return the bytes of the file `path`, which must be in `root`.
 
     Raises:
-        PictureError: it leads out of `root`, or cannot be read.
+        PictureError: it is outside `root`, or cannot be read.
     """
     root = os.path.realpath(root)
     real = os.path.realpath(os.path.join(root, path))
     if os.path.commonpath([root, real]) != root:
-        raise errors.PictureError("leads out of the folder")
+        raise errors.PictureError("outside the folder")
     if not os.path.exists(real):
-        raise errors.PictureError("no such file, or a link to nothing")
+        raise errors.PictureError("no such file, or a broken link")
     if not os.path.isfile(real):    # reading a pipe would block
         raise errors.PictureError("not a regular file")
     try:
@@ -73,7 +73,7 @@ def decode(data):
     except errors.PictureError:
         raise
     except Exception as error:    # a damaged file raises anything
-        raise errors.PictureError(_why(data, error)) from error
+        raise errors.PictureError(_reason(data, error)) from error
 
 
 def _rgb(image):
@@ -88,22 +88,22 @@ def _rgb(image):
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _why(data, error):
+def _reason(data, error):
     """Return why Pillow raised `error` at the bytes `data`."""
-    for beginning, (offset, layout) in SIZES.items():
-        if data.startswith(beginning) and len(data) >= offset + 8:
+    for magic_number, (offset, layout) in SIZES.items():
+        if data.startswith(magic_number) and len(data) >= offset + 8:
             if 0 in struct.unpack_from(layout, data, offset):
                 return "zero-sized"
-    if "truncated" in str(error).lower() or _cut_webp(data):
+    if "truncated" in str(error).lower() or _truncated_webp(data):
         return "truncated"
     if not isinstance(error, UnidentifiedImageError):
         return f"damaged: {error}"
-    if data.startswith(BEGINNINGS):
+    if data.startswith(MAGIC_NUMBERS):
         return "truncated or damaged header"
     return f"not an image ({', '.join(FORMATS)})"
 
 
-def _cut_webp(data):
+def _truncated_webp(data):
     """Return whether `data` is WebP, but shorter than its header says."""
     return (data.startswith(b"RIFF") and len(data) >= 8
             and len(data) < 8 + struct.unpack_from("<I", data, 4)[0])

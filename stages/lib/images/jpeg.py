@@ -17,8 +17,8 @@ def decode(data):
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def gives(pixels, data):
-    """Return whether `decode(data)` gives exactly these `pixels`.
+def matches(pixels, data):
+    """Return whether `decode(data)` returns exactly these `pixels`.
 
     It does for upright colour JPEGs, if the JPEG libraries of TensorFlow and
     Pillow agree.

@@ -15,7 +15,7 @@ class CachedFeatures(NamedTuple):
 
     vectors: float32 (n, d), maps pooled; may contain NaN and infinity.
     labels, split, row: integer (n,); `split` counts in `files.SPLITS`.
-    images: digests of the pixels, bytes of `rows.DIGEST` as void (n,).
+    images: digests of the pixels, void (n,) of `digests.DIGEST` bytes.
     files: paths of the images of each split; None for arrays.
     """
 
@@ -40,7 +40,7 @@ class CachedFeatures(NamedTuple):
             found["file"] = self.files[split][self.row[k]]
         return found
 
-    def of(self, split):
+    def in_split(self, split):
         """Return which images belong to `split`, bool (n,)."""
         return self.split == files.SPLITS.index(split)
 
@@ -59,12 +59,12 @@ def load():
     return join(parts, manifest.read())
 
 
-def join(parts, made):
-    """Return a `Cached` of one (vectors, labels, images, files) a split.
+def join(parts, content):
+    """Return the `CachedFeatures` of all splits.
 
     Args:
-        parts: in the order of `files.SPLITS`.
-        made: the manifest.
+        parts: (vectors, labels, images, files) of each of `files.SPLITS`.
+        content: of the manifest.
     """
     lengths = [len(part[1]) for part in parts]
     vectors, labels, images = (np.concatenate([part[k] for part in parts])
@@ -74,7 +74,7 @@ def join(parts, made):
         np.repeat(np.arange(len(parts)), lengths),
         np.concatenate([np.arange(n) for n in lengths]),
         np.ascontiguousarray(images).view("V16")[:, 0],
-        {split: part[3] for split, part in zip(files.SPLITS, parts)}, made)
+        {split: part[3] for split, part in zip(files.SPLITS, parts)}, content)
 
 
 def pooled(x):
@@ -113,7 +113,8 @@ def _files(split, count):
     try:
         found = [row["image"] for row in rows if "sha256" in row]
     except (KeyError, TypeError) as error:
-        raise files.unusable(path, f"no list of rows with {error}") from error
+        raise files.unusable(
+            path, f"not a list of rows with {error}") from error
     if len(rows) != count:
         raise errors.ArtefactError(
             f"{path} has {len(rows)} rows, features/{split}"

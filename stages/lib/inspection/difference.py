@@ -11,16 +11,15 @@ KEPT = 10    # nearest neighbours that are compared
 def difference(old, new, count):
     """Return what changed from `old` to `new`, as a dictionary for JSON.
 
-    Images are the same if their pixels, as the backbone saw them, are; where
-    a whole split has no common image (another side), rows are matched by
-    their number if there are equally many.
+    Images are matched by the pixels that the backbone sees.  If none match
+    (another side), rows are matched by number, given equally large splits.
 
     Args:
-        old, new: `cached.Cached`.
+        old, new: `cached_features.CachedFeatures`.
         count: neighbours that vote.
     """
     pairs, by = _matched(old, new)
-    before, after = (neighbours.space(one.vectors, one.of("train"))
+    before, after = (neighbours.space(one.vectors, one.in_split("train"))
                      for one in (old, new))
     key = {name: [old.manifest["key"].get(name), new.manifest["key"].get(name)]
            for name in {**old.manifest["key"], **new.manifest["key"]}
@@ -43,7 +42,7 @@ def difference(old, new, count):
 
 
 def lines(found, rev, top):
-    """Yield a `difference` for people, at most `top` lines a list."""
+    """Yield a `difference` as text, at most `top` lines per list."""
     yield f"Compared with {rev}: {found['common']:,} common images, by " \
           f"{found['matched_by']}"
     for name, (old, new) in found["key"].items():
@@ -113,10 +112,10 @@ def _changes(old, new, pairs):
 
 def _accuracy(cached, points, count):
     """Return the accuracy of the neighbours in train for each split."""
-    train = np.flatnonzero(cached.of("train") & points.usable)
+    train = np.flatnonzero(cached.in_split("train") & points.usable)
     found = {}
     for split in files.SPLITS:
-        rows = np.flatnonzero(cached.of(split) & points.usable)
+        rows = np.flatnonzero(cached.in_split(split) & points.usable)
         if len(rows):
             shares = neighbours.votes(
                 neighbours.nearest(points.points, train, rows, count),
@@ -132,14 +131,15 @@ def _kept(old, new, before, after, pairs):
     For validation and test images, among the common train images.
     """
     usable = before.usable[pairs[:, 0]] & after.usable[pairs[:, 1]]
-    train = old.of("train")[pairs[:, 0]]
-    among, of = pairs[usable & train], pairs[usable & ~train]
-    if not len(among) or not len(of):
+    train = old.in_split("train")[pairs[:, 0]]
+    known, queries = pairs[usable & train], pairs[usable & ~train]
+    if not len(known) or not len(queries):
         return None
-    at = np.full(len(old.row), -1)
-    at[pairs[:, 0]] = pairs[:, 1]
-    first = at[neighbours.nearest(
-        before.points, among[:, 0], of[:, 0], KEPT).rows]
-    second = neighbours.nearest(after.points, among[:, 1], of[:, 1], KEPT).rows
+    new_row = np.full(len(old.row), -1)
+    new_row[pairs[:, 0]] = pairs[:, 1]
+    first = new_row[neighbours.nearest(
+        before.points, known[:, 0], queries[:, 0], KEPT).rows]
+    second = neighbours.nearest(
+        after.points, known[:, 1], queries[:, 1], KEPT).rows
     return float(np.mean([len(np.intersect1d(a, b)) / len(b)
                           for a, b in zip(first, second)]))

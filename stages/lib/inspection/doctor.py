@@ -14,7 +14,7 @@ CANDIDATES = 5    # nearest neighbours that may be near duplicates
 
 
 class Examined(NamedTuple):
-    """The result of the doctor.
+    """What the doctor found.
 
     findings: for JSON, see `examine`.
     space: `neighbours.Space` of all images.
@@ -40,9 +40,10 @@ def examine(cached, given):
         given: neighbours, near, dead, label_score and top, as the command's
             options of these names.
     """
-    points = neighbours.space(cached.vectors, cached.of("train"))
-    train, rest = (np.flatnonzero(points.usable & (cached.of("train") == one))
-                   for one in (True, False))
+    in_train = cached.in_split("train")
+    points = neighbours.space(cached.vectors, in_train)
+    train, rest = (np.flatnonzero(points.usable & rows)
+                   for rows in (in_train, ~in_train))
     found = [neighbours.nearest(points.points, train, rows, given.neighbours)
              for rows in (train, rest)]
     shares = np.zeros((len(cached.labels), len(cached.names)))
@@ -132,7 +133,7 @@ def _unequal(pairs, exact):
 def _classes(cached, shares, usable, top):
     """Return accuracy of the votes by split, and the most confused pairs."""
     right = shares.argmax(1) == cached.labels
-    splits = {split: usable[cached.of(split)[usable]]
+    splits = {split: usable[cached.in_split(split)[usable]]
               for split in files.SPLITS}
     counts = confusion(cached, shares, usable)
     mistaken = counts + counts.T

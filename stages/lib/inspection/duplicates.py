@@ -31,19 +31,19 @@ def exact(images, vectors, usable):
                   if len(rows) > 1)
 
 
-def near(found, of, scaled, threshold):
+def near(found, queries, scaled, threshold):
     """Return pairs of nearly equal images, nearest first.
 
     Args:
-        found: `neighbours.Found` of the rows `of`, the candidates.
-        of: row numbers.
-        scaled: float32 (n, d) of length 1, what is compared.
+        found: `neighbours.Neighbours` of `queries`, the candidates.
+        queries: row numbers.
+        scaled: float32 (n, d), features to compare, of length 1.
         threshold: greatest cosine distance of a pair.
 
     Returns:
         A list of (row, row, distance), the lower row first, each pair once.
     """
-    pairs = np.stack([np.repeat(of, found.rows.shape[1]),
+    pairs = np.stack([np.repeat(queries, found.rows.shape[1]),
                       found.rows.ravel()], 1)
     pairs = np.unique(np.sort(pairs, 1), axis=0)
     distance = np.concatenate([

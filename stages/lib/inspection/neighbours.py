@@ -80,25 +80,26 @@ def unit(x):
     return x
 
 
-def nearest(points, among, of, count):
-    """Return the neighbours of the rows `of` among the rows `among`.
+def nearest(points, candidates, queries, count):
+    """Return the neighbours of the rows `queries` among `candidates`.
 
     A row is not a neighbour of itself.
 
     Args:
         points: float32 (n, q), of length 1.
-        among, of: row numbers; equal or without a common one.
-        count: neighbours a row; fewer if there are not so many.
+        candidates, queries: row numbers; equal, or disjoint.
+        count: neighbours per row; fewer if there are fewer candidates.
     """
-    itself = len(of) == len(among) and (of == among).all()
-    count = min(count, len(among) - itself)
-    if count < 1 or not len(of):
-        return Neighbours(np.empty((len(of), 0), np.int64),
-                          np.empty((len(of), 0), np.float32))
+    same = len(queries) == len(candidates) and (queries == candidates).all()
+    count = min(count, len(candidates) - same)
+    if count < 1 or not len(queries):
+        return Neighbours(np.empty((len(queries), 0), np.int64),
+                          np.empty((len(queries), 0), np.float32))
     index = NearestNeighbors(n_neighbors=count, algorithm="brute",
-                             n_jobs=-1).fit(points[among])
-    distance, rows = index.kneighbors(None if itself else points[of])
-    return Neighbours(among[rows], (1 - distance**2 / 2).astype(np.float32))
+                             n_jobs=-1).fit(points[candidates])
+    distance, rows = index.kneighbors(None if same else points[queries])
+    return Neighbours(candidates[rows],
+                      (1 - distance**2 / 2).astype(np.float32))
 
 
 def votes(found, labels, classes):

@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 
-from stages.lib.common import errors
 from stages.lib.inspection import projection
 
 PLOTS = "results/inspect"
@@ -15,8 +14,9 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line."""
 
     def error(self, message):
-        """Raise a ParameterError instead of printing the usage."""
-        raise errors.ParameterError(f"{message}; see --help")
+        """Print `message` without the usage; exit with status 2."""
+        name = self.prog.split(".")[-1]
+        self.exit(2, f"{name}: {message}; see --help\n")
 
 
 def _number(kind, low, high):
@@ -32,18 +32,14 @@ def _number(kind, low, high):
 
 
 def read():
-    """Return the options of the command line.
-
-    Raises:
-        ParameterError: names the option and what is allowed.
-    """
+    """Return the options of the command line, or exit with status 2."""
     parser = Parser(prog="python -m commands.inspect_features",
                     description="Examine the cached features")
     add = parser.add_argument
-    add("--json", action="store_true", help="findings as JSON; of pairs "
-        "and outliers the first --top, all else complete")
+    add("--json", action="store_true", help="findings as JSON; at most "
+        "--top pairs and outliers, all of the others")
     add("--top", type=_number(int, 1, 10**6), default=10,
-        help="lines a list (%(default)s)")
+        help="lines per list (%(default)s)")
     add("--fail-on", type=_kinds, default=[], metavar="KIND,…",
         help=f"end with status 1 if there are any: {', '.join(KINDS)}")
     add("--neighbours", type=_number(int, 1, 10**4), default=100,
@@ -70,17 +66,19 @@ def read():
     add("--dead", type=_number(float, 0, 1e9), default=1e-6,
         help="greatest standard deviation of a dead dimension (%(default)s)")
     given = parser.parse_args()
-    _installed("plotly", "--html", given.html)
-    _installed("umap", "--projection umap", given.projection == "umap")
+    if given.html:
+        _require(parser, "plotly", "--html")
+    if given.projection == "umap":
+        _require(parser, "umap", "--projection umap")
     return given
 
 
-def _installed(module, option, demanded):
-    """Raise a ParameterError if the package that `option` needs is missing."""
+def _require(parser, module, option):
+    """Exit if the package that `option` needs is not installed."""
     packages = {"plotly": "plotly", "umap": "umap-learn"}
-    if demanded and not importlib.util.find_spec(module):
-        raise errors.ParameterError(f"{option} needs a package: pip install "
-                                    f"{packages[module]}")
+    if not importlib.util.find_spec(module):
+        parser.error(f"{option} needs a package: pip install "
+                     f"{packages[module]}")
 
 
 def _kinds(text):

@@ -20,7 +20,7 @@ def write(path, cached, examined, chosen, flat, predicted):
 
     Args:
         path: of the page.
-        cached: `cached.Cached`.
+        cached: `cached_features.CachedFeatures`.
         examined: `doctor.Examined`.
         chosen: row numbers of the points, ascending.
         flat: float32 (points, 2), where they are.
@@ -82,7 +82,7 @@ def _leaks(cached, groups):
     return [rows for rows in groups if len(set(cached.split[rows])) > 1]
 
 
-def wanted(cached, examined):
+def required_rows(cached, examined):
     """Return the rows that the page must show, most important first."""
     leaks = [*_leaks(cached, examined.exact_duplicates)[:LISTED],
              *_leaks(cached, examined.near_duplicates)[:LISTED]]

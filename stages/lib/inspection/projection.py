@@ -21,10 +21,10 @@ def project(points, kind, seed):
     """Return `points`, float32 (n, d), as float32 (n, 2).
 
     The same points, seed and processor give the same bytes: t-SNE has one
-    thread, since more would add up its sums in any order.
+    thread, since several would add in any order.
 
     Args:
-        kind: one of `KINDS`; umap only where umap-learn is installed.
+        kind: one of `KINDS`; umap needs umap-learn.
         seed: of t-SNE and UMAP.
     """
     if kind == "umap":
@@ -67,15 +67,15 @@ def _progress():
             yield
 
 
-def sample(rows, size, wanted, seed):
-    """Return at most `size` of `rows`, ascending; prefer `wanted` ones.
+def sample(rows, size, preferred, seed):
+    """Return at most `size` of `rows`, ascending; `preferred` first.
 
     Args:
         rows: row numbers.
-        wanted: some of them, the most important first.
+        preferred: some of them, the most important first.
         seed: of the draw of the others.
     """
-    first = np.array(list(dict.fromkeys(wanted)), np.int64)[:size]
+    first = np.array(list(dict.fromkeys(preferred)), np.int64)[:size]
     others = np.setdiff1d(rows, first)
     drawn = np.random.default_rng(seed).choice(
         others, min(size - len(first), len(others)), replace=False)

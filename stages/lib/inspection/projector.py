@@ -7,7 +7,7 @@ import numpy as np
 from stages.lib.common import errors, files
 from stages.lib.inspection import report, sprite
 
-SIDE = 8192    # pixels: the largest sprite that the projector takes
+SIDE = 8192    # pixels: the largest sprite that the projector accepts
 CONFIG = """embeddings {{
   tensor_name: "features"
   tensor_path: "features.bytes"
@@ -30,8 +30,8 @@ def write(folder, cached, examined, chosen):
     tensorboard/plugins/projector/projector_config.proto.
 
     Args:
-        folder: made if it does not exist.
-        cached: `cached.Cached`.
+        folder: created if it does not exist.
+        cached: `cached_features.CachedFeatures`.
         examined: `doctor.Examined`.
         chosen: row numbers, ascending.
 

@@ -18,7 +18,7 @@ def lines(findings, top):
     """Yield the findings of `doctor.examine`, line by line.
 
     Args:
-        top: greatest number of lines a list.
+        top: greatest number of lines per list.
     """
     yield described(findings["key"])
     for one in findings["arrays"]:
@@ -45,7 +45,7 @@ def lines(findings, top):
 
 
 def described(key):
-    """Return the key of the cache in words."""
+    """Return the cache key as text."""
     options = ", ".join(f"{name}={value}"
                         for name, value in key["options"].items())
     return KEY.format(**{**key, "options": options})
@@ -58,7 +58,7 @@ def place(where):
 
 
 def _array(one):
-    """Yield the figures of one array."""
+    """Yield the statistics of one array."""
     shape = " x ".join(f"{n:,}" for n in [one["rows"], *one["shape"]])
     yield (f"{one['path']}: {shape} {one['dtype']}, "
            f"{files.readable(one['bytes'])}")

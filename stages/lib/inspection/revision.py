@@ -16,7 +16,7 @@ from stages.lib.inspection import cached_features
 
 
 def load(rev):
-    """Return the `cached.Cached` of the revision or experiment `rev`.
+    """Return the `CachedFeatures` of the revision or experiment `rev`.
 
     Raises:
         ArtefactError: the revision does not exist, its features are not in
@@ -24,13 +24,13 @@ def load(rev):
     """
     with _explained(rev):
         system = DVCFileSystem(".", rev=rev)
-        made = json.loads(system.read_bytes(manifest.PATH))
-        parts = [_split(system, split, made["arrays"], rev)
+        content = json.loads(system.read_bytes(manifest.PATH))
+        parts = [_split(system, split, content["arrays"], rev)
                  for split in files.SPLITS]
-    return cached_features.join(parts, made)
+    return cached_features.join(parts, content)
 
 
-def _split(system, split, promised, rev):
+def _split(system, split, described, rev):
     """Return vectors, labels, images and files of one split."""
     found = []
     for path, read in [
@@ -44,8 +44,8 @@ def _split(system, split, promised, rev):
                     digest.update(block)
                     copy.write(block)
             copy.flush()
-            if path in promised and (digest.hexdigest()
-                                     != promised[path]["sha256"]):
+            if path in described and (digest.hexdigest()
+                                      != described[path]["sha256"]):
                 raise errors.ArtefactError(
                     f"{path} of {rev}: its SHA-256 differs from that in its "
                     f"{manifest.PATH}")

@@ -10,15 +10,15 @@ from stages.lib.common import arrays, errors, files
 
 
 def sprite(cached, chosen, side):
-    """Return one picture of all chosen images, and how many are in a row.
+    """Return one picture of all chosen images, and its number of columns.
 
     Args:
-        cached: `cached.Cached`.
+        cached: `cached_features.CachedFeatures`.
         chosen: row numbers, in the order of the pictures.
         side: pixels, height and width of each picture.
 
     Returns:
-        PIL.Image.Image, RGB, square but for the last rows; columns.
+        PIL.Image.Image, RGB, square except for empty last rows; columns.
 
     Raises:
         ArtefactError: the images do not belong to the features.
@@ -26,7 +26,7 @@ def sprite(cached, chosen, side):
     columns = math.ceil(math.sqrt(len(chosen)))
     whole = Image.new("RGB", (columns * side,
                               math.ceil(len(chosen) / columns) * side))
-    sources = {split: _pictures(split, int(cached.of(split).sum()))
+    sources = {split: _pictures(split, int(cached.in_split(split).sum()))
                for split in files.SPLITS}
     for place, k in enumerate(chosen):
         pixels = sources[files.SPLITS[cached.split[k]]][cached.row[k]]
@@ -48,7 +48,7 @@ def encoded(picture, kind, **options):
 def _pictures(split, count):
     """Return the images of `split`, uint8 (count, h, w, 3), memory-mapped.
 
-    The prepared ones, or, of a folder of files, the resized ones.
+    The prepared images, or for a folder the resized ones.
     """
     path = f"data/prepared/{split}_x.npy"
     found = arrays.open_array(path, ndim=4)

@@ -17,8 +17,8 @@ Side = Annotated[int, Field(ge=8, le=1024)]
 Count = Annotated[int, Field(ge=1)]
 
 
-def _reachable(path):
-    """Return `path` unless it is relative and leads out of the repository.
+def _check_path(path):
+    """Return `path` unless it is relative and outside the repository.
 
     Queued experiments run in folders of their own, where it is not found.
     """
@@ -28,7 +28,7 @@ def _reachable(path):
     return path
 
 
-def _model(path):
+def _model_path(path):
     """Return `path` if it is an .h5 file in the repository."""
     if os.path.isabs(path) or os.path.normpath(path).startswith(".."):
         raise ValueError(f"{path} is outside the repository; write a path "
@@ -38,7 +38,7 @@ def _model(path):
     return path
 
 
-Path = Annotated[str, AfterValidator(_reachable)]
+Path = Annotated[str, AfterValidator(_check_path)]
 
 
 class Group(BaseModel):
@@ -76,12 +76,12 @@ class Backbone(Group):
 
     @field_validator("application")
     @classmethod
-    def known(cls, name):
+    def check_application(cls, name):
         """Refuse names that are neither Keras Applications nor our own."""
         return names.one_of(name, names.APPLICATIONS)
 
     @model_validator(mode="after")
-    def takes_options(self):
+    def check_options(self):
         """Refuse options that the application does not take."""
         taken = names.options(self.application)
         for name in self.options:
@@ -102,7 +102,7 @@ class Extract(Group):
 
     @field_validator("views")
     @classmethod
-    def known(cls, views):
+    def check_views(cls, views):
         """Refuse unknown views, and lists that do not begin with identity."""
         for view in views:
             names.view_parts(view)
@@ -131,7 +131,7 @@ class Train(Group):
 
     @field_validator("optimizer")
     @classmethod
-    def known(cls, name):
+    def check_optimizer(cls, name):
         """Refuse names that are not optimizers of Keras."""
         return names.one_of(name, names.OPTIMIZERS)
 
@@ -149,7 +149,7 @@ class Tail(Group):
 class Fuse(Group):
     """The fused model."""
 
-    output: Annotated[str, AfterValidator(_model)]
+    output: Annotated[str, AfterValidator(_model_path)]
 
 
 class Evaluate(Group):

@@ -16,7 +16,7 @@ class Descriptor(params.Group):
 
 
 def load(descriptor):
-    """Return the `Dataset`: 50,000 and 10,000 images (32, 32, 3).
+    """Return the `dataset.Arrays`: 50,000 and 10,000 images (32, 32, 3).
 
     Raises:
         SourceError: no network, and no earlier download.
@@ -29,4 +29,4 @@ def load(descriptor):
             f"({' '.join(str(error).split())}); use an .npz file with "
             "x_train, y_train, x_test, y_test, and set data.source to its path"
         ) from error
-    return dataset.Dataset(*train, *test, descriptor.class_names)
+    return dataset.Arrays(*train, *test, descriptor.class_names)

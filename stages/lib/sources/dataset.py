@@ -15,25 +15,25 @@ class Split(NamedTuple):
         y: class, uint8 or int64 (n,).
         rows: for each row a dictionary: "image", "class", and for a file
             "sha256" and "jpeg", whether TensorFlow decodes it.
-        pictures: digests of the pixels of each row, uint8 (n, 16).
+        digests: those of the pixels of each row, uint8 (n, 16).
     """
 
     x: np.ndarray
     y: np.ndarray
     rows: List[dict]
-    pictures: np.ndarray
+    digests: np.ndarray
 
 
-class Data(NamedTuple):
-    """The splits of a source by name, class names, files that are no rows."""
+class Dataset(NamedTuple):
+    """The splits of a source by name, class names, rejected files."""
 
     splits: Dict[str, Split]
     class_names: List[str]
     rejected: list
 
 
-class Dataset(NamedTuple):
-    """Arrays: images uint8 (n, h, w, 3), RGB; labels integer (n,), 0..k-1.
+class Arrays(NamedTuple):
+    """Images uint8 (n, h, w, 3), RGB; labels integer (n,), 0..k-1.
 
     Without class names, classes are named "0", "1", …
     """
@@ -45,42 +45,42 @@ class Dataset(NamedTuple):
     class_names: Optional[List[str]]
 
 
-def check(dataset, path):
-    """Return `dataset` with names, and labels in the smallest dtype.
+def check(given, path):
+    """Return `Arrays` with names, and labels in the smallest dtype.
 
     Raises:
         SourceError: names the array in `path`, what is wrong, how to fix it.
     """
-    y_train, y_test = _flat(dataset.y_train), _flat(dataset.y_test)
-    _check_split(dataset.x_train, y_train, "train", path)
-    _check_split(dataset.x_test, y_test, "test", path)
-    if dataset.x_train.shape[1:] != dataset.x_test.shape[1:]:
+    y_train, y_test = _flatten(given.y_train), _flatten(given.y_test)
+    _check_split(given.x_train, y_train, "train", path)
+    _check_split(given.x_test, y_test, "test", path)
+    if given.x_train.shape[1:] != given.x_test.shape[1:]:
         raise errors.SourceError(
             f"{path}: x_train has images of "
-            f"{dataset.x_train.shape[1:]}, x_test of "
-            f"{dataset.x_test.shape[1:]}: make them equal")
-    names = _check_classes(y_train, y_test, dataset.class_names, path)
-    dtype = least(names)
-    return Dataset(dataset.x_train, y_train.astype(dtype),
-                   dataset.x_test, y_test.astype(dtype), names)
+            f"{given.x_train.shape[1:]}, x_test of "
+            f"{given.x_test.shape[1:]}: make them equal")
+    names = _check_classes(y_train, y_test, given.class_names, path)
+    dtype = label_dtype(names)
+    return Arrays(given.x_train, y_train.astype(dtype),
+                  given.x_test, y_test.astype(dtype), names)
 
 
-def least(names):
+def label_dtype(names):
     """Return the smallest dtype of labels for these classes."""
     return np.uint8 if len(names) <= 256 else np.int64
 
 
-def as_data(dataset):
-    """Return a checked `Dataset` as `Data` with the splits train and test."""
-    names = dataset.class_names
+def from_arrays(given):
+    """Return the `Dataset` of checked `Arrays`: splits train and test."""
+    names = given.class_names
     splits = {}
-    for split, x, y in [("train", dataset.x_train, dataset.y_train),
-                        ("test", dataset.x_test, dataset.y_test)]:
+    for split, x, y in [("train", given.x_train, given.y_train),
+                        ("test", given.x_test, given.y_test)]:
         rows = [{"image": f"x_{split}[{k}]", "class": names[label]}
                 for k, label in enumerate(y)]
         splits[split] = Split(x, y, rows, digests.of_all(
             lambda rows, x=x: np.ascontiguousarray(x[rows]), len(x)))
-    return Data(splits, names, [])
+    return Dataset(splits, names, [])
 
 
 def _check_split(x, y, split, path):
@@ -132,7 +132,7 @@ def _check_classes(y_train, y_test, names, path):
     return list(names)
 
 
-def _flat(labels):
+def _flatten(labels):
     """Return labels (n, 1) as (n,), others unchanged."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         return labels[:, 0]

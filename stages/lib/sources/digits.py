@@ -20,7 +20,7 @@ class Descriptor(params.Group):
 
 
 def load(descriptor):
-    """Return the `Dataset` of 1,797 images (32, 32, 3), split by class.
+    """Return the `dataset.Arrays` of 1,797 images (32, 32, 3), split by class.
 
     The 8 x 8 images with grey levels 0..16 are enlarged four times, without
     interpolation, and stretched to 0..255.
@@ -31,5 +31,5 @@ def load(descriptor):
     x_train, x_test, y_train, y_test = train_test_split(
         x, y, test_size=descriptor.test_fraction, stratify=y,
         random_state=descriptor.seed)
-    return dataset.Dataset(x_train, y_train, x_test, y_test,
-                           descriptor.class_names)
+    return dataset.Arrays(x_train, y_train, x_test, y_test,
+                          descriptor.class_names)

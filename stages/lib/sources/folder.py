@@ -22,33 +22,34 @@ LAYOUT = ("a source folder contains train/<class>/<image> and optionally "
 
 
 def load(root):
-    """Return the `Data` in the folder `root`, rows by path.
+    """Return the `dataset.Dataset` in the folder `root`, rows by path.
 
     Raises:
         SourceError: there is no train/, or both holdout/ and test/.
     """
-    there = [name for name in FOLDERS
-             if os.path.isdir(os.path.join(root, name))]
-    if "train" not in there:
+    present = [name for name in FOLDERS
+               if os.path.isdir(os.path.join(root, name))]
+    if "train" not in present:
         raise errors.SourceError(f"{root}: no train/ in it; {LAYOUT}")
-    if {"holdout", "test"} <= set(there):
+    if {"holdout", "test"} <= set(present):
         raise errors.SourceError(
             f"{root}: holdout/ and test/ are the same split; "
             "keep one of them")
-    listed = sorted(_walk(root), key=lambda found: found.file)
-    names = sorted({found.class_name for found in listed} - {None})
-    rows, no = {split: [] for split in files.SPLITS}, []
+    listed = sorted(_walk(root), key=lambda one: one.file)
+    names = sorted({one.class_name for one in listed} - {None})
+    rows, rejected = {split: [] for split in files.SPLITS}, []
     with progress.bar("prepare", len(listed)) as bar:
-        for found in parallel.ordered(lambda one: _examine(root, one), listed):
+        for row in parallel.ordered(lambda one: _examine(root, one), listed):
             bar.update()
-            if isinstance(found, rejected_files.ListedFile):
-                no.append(found)
+            if isinstance(row, rejected_files.ListedFile):
+                rejected.append(row)
             else:
-                rows[found["split"]].append(found)
-    good = {row["class"] for found in rows.values() for row in found}
-    names = [name for name in names if name in good]
-    return dataset.Data({split: _split(found, names)
-                        for split, found in rows.items() if found}, names, no)
+                rows[row["split"]].append(row)
+    used = {row["class"] for part in rows.values() for row in part}
+    names = [name for name in names if name in used]
+    splits = {split: _split(part, names)
+              for split, part in rows.items() if part}
+    return dataset.Dataset(splits, names, rejected)
 
 
 def _walk(root):
@@ -61,19 +62,22 @@ def _walk(root):
     for folder, folders, names in os.walk(root, onerror=stop):
         inner = os.path.relpath(folder, root)
         if not folders and not names and inner != os.curdir:
-            yield _place(inner, rejected_files.NOT_READ + "an empty folder")
+            yield _listed_file(
+                inner, rejected_files.NOT_READ + "an empty folder")
         for name in folders[:]:
             path = os.path.normpath(os.path.join(inner, name))
-            reason = _not_read(path) or _odd(os.path.join(root, path))
+            reason = _skip_reason(path) or _unreadable_reason(
+                os.path.join(root, path))
             if reason:    # or else os.walk enters it
                 folders.remove(name)
-                yield _place(path, reason)
+                yield _listed_file(path, reason)
         for name in names:
             path = os.path.normpath(os.path.join(inner, name))
-            yield _place(path, _not_read(path) or _odd(path))
+            yield _listed_file(
+                path, _skip_reason(path) or _unreadable_reason(path))
 
 
-def _place(path, reason):
+def _listed_file(path, reason):
     """Return the `ListedFile` of a path in the source: split and class."""
     split, *inner = path.split(os.sep)
     split = FOLDERS.get(split)
@@ -81,12 +85,12 @@ def _place(path, reason):
     if split and len(inner) >= 2:
         class_name = unicodedata.normalize("NFC", inner[0])
     elif split and not reason:
-        reason = "not in a folder of a class"
+        reason = "not in a class folder"
     return rejected_files.ListedFile(
         os.fsencode(path).decode(errors="replace"), split, class_name, reason)
 
 
-def _not_read(path):
+def _skip_reason(path):
     """Return why the path in the source is skipped, or None."""
     name = os.path.basename(path)
     if name.startswith(".") or name in rejected_files.HIDDEN:
@@ -96,7 +100,7 @@ def _not_read(path):
     return None
 
 
-def _odd(path):
+def _unreadable_reason(path):
     """Return why the folder or file `path` cannot be read, or None."""
     try:
         path.encode()
@@ -107,19 +111,19 @@ def _odd(path):
     return None
 
 
-def _examine(root, found):
-    """Return the row of the file `found`, or `found` with the reason."""
-    if found.reason:
-        return found
+def _examine(root, listed):
+    """Return the row of the file `listed`, or `listed` with the reason."""
+    if listed.reason:
+        return listed
     try:
-        data = decoding.read(root, found.file)
+        data = decoding.read(root, listed.file)
         pixels = decoding.decode(data)
     except errors.PictureError as error:
-        return found._replace(reason=str(error))
-    return {"image": found.file, "class": found.class_name,
+        return listed._replace(reason=str(error))
+    return {"image": listed.file, "class": listed.class_name,
             "sha256": hashlib.sha256(data).hexdigest(),
-            "jpeg": jpeg.gives(pixels, data),
-            "split": found.split, "picture": digests.of_rows([pixels])[0]}
+            "jpeg": jpeg.matches(pixels, data),
+            "split": listed.split, "digest": digests.of_rows([pixels])[0]}
 
 
 def _split(rows, names):
@@ -127,7 +131,8 @@ def _split(rows, names):
     index = {name: k for k, name in enumerate(names)}
     return dataset.Split(
         np.empty((len(rows), 0, 0, 3), np.uint8),
-        np.array([index[row["class"]] for row in rows], dataset.least(names)),
+        np.array([index[row["class"]] for row in rows],
+                 dataset.label_dtype(names)),
         [{key: row[key] for key in ("image", "class", "sha256", "jpeg")}
          for row in rows],
-        np.array([row["picture"] for row in rows]))
+        np.array([row["digest"] for row in rows]))

@@ -9,7 +9,7 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load(path):
-    """Return the `Dataset` in `path`, not checked.
+    """Return the `dataset.Arrays` in `path`, not checked.
 
     The file contains the arrays x_train, y_train, x_test and y_test, and
     optionally class_names, an array of strings.
@@ -35,5 +35,5 @@ def load(path):
     if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
         raise errors.SourceError(f"{path}: class_names: {names.dtype}, shape "
                                  f"{names.shape}; must be strings, (classes,)")
-    return dataset.Dataset(*(arrays[name] for name in NAMES),
-                           None if names is None else names.tolist())
+    return dataset.Arrays(*(arrays[name] for name in NAMES),
+                          None if names is None else names.tolist())

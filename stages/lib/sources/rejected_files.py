@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Files of a source that are no rows, with the reasons."""
+"""Rejected files of a source, with the reasons."""
 from collections import Counter
 from typing import NamedTuple, Optional
 
@@ -11,7 +11,7 @@ HIDDEN = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir")
 
 
 class ListedFile(NamedTuple):
-    """A file, its split and class, and why it is no row."""
+    """A file, its split and class, and why it is rejected."""
 
     file: str
     split: Optional[str]
@@ -31,20 +31,20 @@ def unexpected(rejected):
     return [one for one in rejected if not one.reason.startswith(NOT_READ)]
 
 
-def check_share(rejected, good, allowed):
+def check_share(rejected, count, allowed):
     """Raise a SourceError if too many files are rejected.
 
     Args:
         rejected: list of `ListedFile`.
-        good: number of rows.
+        count: number of rows.
         allowed: largest share of all files, data.max_refused_fraction.
     """
     wrong = unexpected(rejected)
-    if wrong and len(wrong) > allowed * (len(wrong) + good):
+    if wrong and len(wrong) > allowed * (len(wrong) + count):
         raise errors.SourceError(
-            f"{len(wrong):,} of {len(wrong) + good:,} files are refused, more "
-            f"than data.max_refused_fraction {allowed:g} allows; the first: "
-            f"{wrong[0].file}: {wrong[0].reason}; all: {PATH}")
+            f"{len(wrong):,} of {len(wrong) + count:,} files are refused, "
+            f"more than data.max_refused_fraction {allowed:g} allows; "
+            f"the first: {wrong[0].file}: {wrong[0].reason}; all: {PATH}")
 
 
 def summary():
@@ -53,6 +53,6 @@ def summary():
                       for one in files.read_json(PATH))
     if not reasons:
         return None
-    return ("files that are no rows: " + ", ".join(
+    return ("rejected files: " + ", ".join(
         f"{count:,} {reason}" for reason, count in reasons.most_common())
         + f"; see {PATH}")

@@ -14,7 +14,7 @@ DESCRIPTORS = ("cifar10", "digits")
 
 
 def load(path):
-    """Return the `dataset.Data` of the source `path`, validated.
+    """Return the `dataset.Dataset` of the source `path`, validated.
 
     Raises:
         SourceError: names the file and array, what is wrong and how to fix it.
@@ -36,4 +36,4 @@ def load(path):
         raise errors.SourceError(
             f"data.source: {path}: unknown kind of source; known: a "
             "descriptor (.yaml), arrays (.npz), a folder")
-    return dataset.as_data(dataset.check(arrays, path))
+    return dataset.from_arrays(dataset.check(arrays, path))
