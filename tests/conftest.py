@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A tiny project for the tests: real stages, synthetic images, fixed weights.
 
-Images are 16 x 16, one colour a class with noise; the backbone is MobileNet
+Images are 16 x 16, one colour per class with noise; the backbone is MobileNet
 at a quarter of its width, with weights drawn once so that features vary.
-What costs much is made once and shared by the workers of pytest-xdist.
+Slow parts are made once and shared by the workers of pytest-xdist.
 """
 import fcntl
 import json
@@ -71,7 +71,7 @@ class Project:
 
     @property
     def folder(self):
-        """Return the folder in which the project lies."""
+        """Return the folder that contains the project."""
         return os.path.dirname(self.path)
 
     def file(self, name):
@@ -241,7 +241,7 @@ def finished(tmp_path_factory):
 
 
 def settle(project, folder):
-    """Point `project` at the tiny data and weights in `folder`."""
+    """Set the tiny data and weights in `folder` as parameters of `project`."""
     project.set(data__source=os.path.join(folder, "tiny.npz"),
                 backbone__weights=os.path.join(folder, "tiny.h5"),
                 backbone__options={"alpha": 0.25}, resize__side=32,

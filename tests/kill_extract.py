@@ -3,9 +3,9 @@
 
 Usage: tests/kill_extract.py [KILLS [IMAGES]]
 
-Takes 30 kills by SIGKILL, in turn of the stage, of DVC (its child goes on),
-and of both, on the first 6,000 real images (tests/real_data.py).  After each,
-`dvc repro extract` must end well, and with the same md5 of every out.
+Sends SIGKILL 30 times, in turn to the stage, to DVC (the stage continues) and
+to both, on the first 6,000 real images (tests/real_data.py).  After each kill,
+`dvc repro extract` must succeed with the same md5 of every out.
 """
 import contextlib
 import glob
@@ -102,18 +102,18 @@ def finished(project):
     rows = 0
     for path in glob.glob(project.file("features/scratch/*/**/*_rows.npy"),
                           recursive=True):
-        with contextlib.suppress(OSError, ValueError):    # not yet whole
+        with contextlib.suppress(OSError, ValueError):    # incomplete
             rows += int(np.load(path)["seal"].any(axis=1).sum())
     return rows
 
 
-def kill(project, victim, pause, begun):
+def kill(project, victim, pause, after_rows):
     """Start `dvc repro`, kill `victim` `pause` seconds into `extract`.
 
-    Or so long after its first rows, if it is to have `begun`.
+    With `after_rows`, `pause` starts when the first rows are written.
     """
     repro = start(project, "extract", "extract")
-    while begun and repro.poll() is None and not finished(project):
+    while after_rows and repro.poll() is None and not finished(project):
         time.sleep(0.005)
     time.sleep(pause)
     if victim == "stage":
@@ -136,11 +136,11 @@ def computed(text):
 def rounds(project, kills):
     """Kill `kills` times, each at a random moment of the stage.
 
-    `project` has done its `resize`.  Returns a dictionary for each kill.
+    `project` has run `resize`.  Returns a dictionary for each kill.
 
     Raises:
-        AssertionError: a run did not recover, or with other bytes, or
-            computed rows that were kept.
+        AssertionError: a run failed, wrote other bytes, or computed rows that
+            were kept.
     """
     with open(project.file("dvc.lock"), encoding="utf-8") as file:
         lock = file.read()
@@ -153,15 +153,15 @@ def rounds(project, kills):
     for number in range(kills):
         forget(project, lock)
         victim, pause = VICTIMS[number % 3], random.uniform(0, longest)
-        begun = number % 4 < 3    # the others anywhere, start-up included
-        kill(project, victim, pause / 4 if begun else pause, begun)
+        after_rows = number % 4 < 3    # else at any time, start-up included
+        kill(project, victim, pause / 4 if after_rows else pause, after_rows)
         restore_lock(project, lock)
         kept = finished(project)
         done = project.run("dvc repro extract")
         assert done.returncode == 0, done.stdout
         assert project.md5() == expected, done.stdout
         left = computed(done.stdout)
-        assert left <= rows - kept and kept >= begun, (kept, done.stdout)
+        assert left <= rows - kept and kept >= after_rows, (kept, done.stdout)
         assert ("interrupted run" in done.stdout) == (0 < left < rows)
         found.append({"victim": victim, "rows": rows, "rows_kept": kept,
                       "rows_left": left})
@@ -171,7 +171,7 @@ def rounds(project, kills):
 
 
 def main(kills=30, images=6000):
-    """Kill on real images."""
+    """Run `rounds` on real images."""
     source, weights = real_data.unpack()
     few = os.path.join(real_data.BUILD, "few.npz")
     with np.load(source) as data:

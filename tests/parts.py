@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Take one application through the pipeline's parts, on random weights.
 
-Build it at its least side, cut it in the middle, extract, train one step of
+Build it at its smallest side, cut it in the middle, extract, train one step of
 tail and head, fuse, save, reload, compare.
 """
 import os
@@ -21,7 +21,7 @@ from stages.lib.training import head, tail
 RANDOM = os.path.join(ROOT, "models", "weights", "random.yaml")
 SIDES = (32, 48, 64, 71, 75, 96, 128, 224, 331)
 IMAGES = 6
-DEEP = 40    # sums of a block and what it was given
+DEEP = 40    # residual blocks
 ALLOWED = 1e-5    # of the largest feature
 ALLOWED_OUTPUT = 1e-4    # of the largest logit
 
@@ -29,8 +29,8 @@ ALLOWED_OUTPUT = 1e-4    # of the largest logit
 def lively(model):
     """Draw kernels as He et al. (2015) do, so that features vary.
 
-    With less variance in the deepest networks, where the sum of very many
-    blocks would blow every rounding up.
+    The deepest networks get less variance, because the sum of very many
+    blocks would amplify rounding.
     """
     blocks = sum("Add" in type(layer).__name__
                  for layer in model._flatten_layers())
@@ -48,7 +48,7 @@ def lively(model):
 
 
 def built(application):
-    """Return the application at its least side, and that side."""
+    """Return the application at its smallest side, and that side."""
     for side in SIDES:
         given = params.Backbone(
             application=application, options={}, pooling="avg", cut="top",
@@ -56,12 +56,12 @@ def built(application):
         try:
             return backbone.build(given, side), side
         except errors.BackboneError as error:
-            refused = error
-    raise refused
+            last_error = error
+    raise last_error
 
 
 def features(model):
-    """Return the engine that took `model`, and the function that computes."""
+    """Return the name of an engine that supports `model`, and its function."""
     try:
         return "tflite", engine.load("tflite", model, None).compute
     except errors.EngineError:
@@ -69,7 +69,7 @@ def features(model):
 
 
 def relative(a, b):
-    """Return the greatest difference in units of the largest of `b`."""
+    """Return the largest difference, relative to the largest value of `b`."""
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
@@ -89,8 +89,8 @@ def differ(a, b):
 def learn(base, cut, cached):
     """Return tail and head after one step of training on `cached` maps.
 
-    With layers of its own, as `fuse` gets it; those of `base` get back the
-    weights that they had.
+    The result has its own layers, as in `fuse`; the layers of `base` get
+    their previous weights again.
     """
     given = params.Train(
         hidden=[8], dropout=0.0, output="logits", optimizer="SGD",
@@ -113,11 +113,11 @@ def learn(base, cut, cached):
 
 
 def check(application):
-    """Return what came out for one application.
+    """Return the measured differences of one application.
 
     Raises:
         AssertionError: a difference is too large, features do not vary, or
-            the fused model lacks what was learned.
+            the fused model lacks the trained weights.
     """
     keras_runtime.reset(0)
     base, side = built(application)
@@ -148,7 +148,7 @@ def check(application):
               "output_difference": relative(output,
                                             head.outputs(top, cached))}
     allowed = ALLOWED
-    if result["engine_difference"] > allowed:    # as far as Keras from Keras
+    if result["engine_difference"] > allowed:    # as between two runs of Keras
         graph = extractor.predict(pixels, verbose=0)
         result["keras_difference"] = relative(graph, expected)
         allowed = 3 * result["keras_difference"]

@@ -40,7 +40,7 @@ def png_header(width, height):
 
 
 def formats():
-    """Return name -> (bytes, the pixels expected, how far they may be off)."""
+    """Return name -> (bytes, expected pixels, largest difference allowed)."""
     pixels = noise(6, 9)
     two = np.where(pixels[:, :, :1] < 128, np.uint8(RED), np.uint8(BLUE))
     grey = np.repeat(pixels[:, :, :1], 3, axis=2)
@@ -90,7 +90,7 @@ def formats():
 
 
 def bad():
-    """Return name -> (bytes, the reason for which they are refused)."""
+    """Return name -> (bytes, the reason for the rejection)."""
     found = {f"cut.{kind}": (data[:len(data) * 2 // 3], "truncated")
              for kind in ("jpeg", "png", "webp", "bmp", "gif")
              for data in [saved(noise(20, 20), kind.upper())]}

@@ -4,7 +4,7 @@
 Usage: tests/real_data.py
 
 Needs ../shared/data; without it, prints SKIPPED, or fails if the environment
-holds REAL_DATA=required.  Works in a clone under build/real, which stays.
+contains REAL_DATA=required.  Works in a clone under build/real and keeps it.
 """
 import json
 import os
@@ -19,7 +19,7 @@ BUILD = os.path.join(ROOT, "build", "real")
 WEIGHTS = "mobilenet_7_5_224_tf_no_top.h5"
 
 
-def there():
+def available():
     """Return whether the real data exist; exit if they are required."""
     if os.path.isdir(DATA):
         return True
@@ -51,7 +51,7 @@ def experiment(source, weights, *settings):
 
 def main():
     """Run the pipeline at its defaults, check what the task checks."""
-    if not there():
+    if not available():
         return
     source, weights = unpack()
     project = experiment(source, weights)
@@ -63,8 +63,8 @@ def main():
     print(f"real data: checker: accuracy {accuracy:.4f}, loss {loss:.4f}; "
           f"results: accuracy {scored:.4f}; parity: {parity}")
     if accuracy < 0.87 or abs(accuracy - scored) > 0.001:
-        sys.exit("real data: FAILED: at least 0.87 is demanded, and both "
-                 "equal to 0.001")
+        sys.exit("real data: FAILED: an accuracy of at least 0.87 is "
+                 "required, and a difference of at most 0.001")
     print("real data: PASSED")
 
 

@@ -3,7 +3,7 @@
 
 Usage: tests/real_photographs.py [SIDE ...]
 
-Sides are 150 if none is given.  Needs ../shared/data, like real_data.py.
+The default side is 150.  Needs ../shared/data, like real_data.py.
 """
 import json
 import os
@@ -25,8 +25,8 @@ IMAGES = 20    # predicted from their files
 def logistic(train, validation):
     """Return the validation accuracy of scikit-learn's logistic regression.
 
-    Each split is (features, labels).  The better one of plain and normalised
-    features, all else as scikit-learn has it by default.
+    Each split is (features, labels).  The better of plain and normalised
+    features, with scikit-learn's defaults.
     """
     plain = LogisticRegression(max_iter=5000)
     return max(model.fit(*train).score(*validation) for model in (
@@ -36,7 +36,7 @@ def logistic(train, validation):
 def difference(project, features):
     """Return how far `commands.predict_images` is from head(cached features).
 
-    The greatest difference of a probability, over `IMAGES` photographs.
+    The largest difference of a probability, over `IMAGES` photographs.
 
     Args:
         features: of the validation split.
@@ -63,8 +63,8 @@ def difference(project, features):
 
 
 def main():
-    """Run the pipeline at each side, compare, fail if it is not as good."""
-    if not real_data.there():
+    """Run the pipeline at each side; fail if it is worse."""
+    if not real_data.available():
         return
     weights = os.path.join(real_data.DATA, "weights", real_data.WEIGHTS)
     for side in sys.argv[1:] or ["150"]:
@@ -83,7 +83,7 @@ def main():
               f"{json.dumps(metrics)}")
         if metrics["validation"]["accuracy"] < baseline - 0.01 or off > 1e-4:
             sys.exit("photographs: FAILED: at most 0.01 less accuracy than "
-                     "logistic regression, and 1e-4, are demanded")
+                     "logistic regression, and 1e-4, are required")
     print("photographs: PASSED")
 
 

@@ -53,7 +53,7 @@ def keras_features(application, model, side=SIDE):
 
 
 def initial(application, side=SIDE):
-    """Return Keras' application with weights that let features vary."""
+    """Return Keras' application with random weights: features vary."""
     keras_runtime.reset(0)
     model = getattr(keras.applications, application)(
         include_top=False, weights=None, pooling="avg",
@@ -87,7 +87,7 @@ def test_scaling(application, scaling, tmp_path):
 
 
 def test_efficientnet_scales_twice(tmp_path, monkeypatch):
-    """The layer that Keras adds with its download is in effect here, too."""
+    """The layer that Keras adds to its download has an effect here, too."""
     application = "EfficientNetB0"
     model = initial(application)
     model.save_weights(tmp_path / "w.h5")
@@ -104,7 +104,7 @@ def test_efficientnet_scales_twice(tmp_path, monkeypatch):
 
 
 def test_convnext_reloads(tmp_path):
-    """ConvNeXt is made of stock layers: its file needs no code of Keras'."""
+    """ConvNeXt has stock layers only: a fresh process can load its file."""
     model = initial("ConvNeXtTiny")
     for layer in model.layers:
         if type(layer).__name__ == "LayerScale":

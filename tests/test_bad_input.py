@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bad input gets one clear line, and nothing half-written is left."""
+"""Invalid input gives one clear line and leaves no incomplete file."""
 import os
 import re
 import resource
@@ -60,7 +60,7 @@ def refuse(project, monkeypatch, name, pattern):
                                       r"known: cifar10, digits"),
 ])
 def test_params(project, monkeypatch, values, pattern):
-    """Every stage refuses bad parameters before it touches a file."""
+    """A stage refuses invalid parameters before it writes a file."""
     project.set(**values)
     before = os.stat(project.file(PREPARED)).st_ino
     refuse(project, monkeypatch, "prepare", pattern)
@@ -105,7 +105,7 @@ def test_params_without_keys(project, monkeypatch, text, pattern):
     ({"x_train": np.array([None] * 200)}, ".*pickled objects"),
 ])
 def test_arrays(project, monkeypatch, change, pattern):
-    """An `.npz` that is not a data set is refused by name of the array."""
+    """An `.npz` that is not a data set is refused; the array is named."""
     arrays = {name: value for name, value in
               {**tiny_arrays(), **change}.items() if value is not None}
     np.savez(project.file("bad.npz"), **arrays)
@@ -155,7 +155,7 @@ def test_no_network(project, monkeypatch):
 
 
 def test_imagenet_means_224(project, finished, monkeypatch):
-    """Keras' own 224 px file is taken, whatever the side."""
+    """Keras' own 224 px file is used at every side."""
     monkeypatch.setenv("HOME", project.path)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     os.makedirs(project.file(".keras/models"))
@@ -236,7 +236,7 @@ def test_other_head(project, monkeypatch):
 
 
 def test_rotten_label(project, monkeypatch):
-    """A label that is not that of its image is found."""
+    """A label that differs from its image's class is found."""
     path = project.file("data/prepared/train_y.npy")
     labels = np.load(path)
     for label, trains in ((labels[7] ^ 1, True), (labels[7] ^ 128, False)):
@@ -271,16 +271,16 @@ def test_diverging_training(project, monkeypatch):
     ("extract", r"features/scratch/\w+/train_x.npy"),
     ("train", "models/head.h5"), ("fuse", "models/candidate.h5")])
 def test_disk_full(project, monkeypatch, name, file):
-    """A write that fails is one line; what was there before remains."""
+    """A failed write is one line; the previous files remain."""
     def limit():
-        """Let no file grow beyond 100,000 bytes."""
+        """Limit each file to 100,000 bytes."""
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     listed = "md5sum data/prepared/*.* features/*.npy features/*.json"
     project.run("dvc status")    # DVC makes its own data bases
     before = project.run(listed).stdout
     for folder, _, names in os.walk(project.file("features/scratch")):
-        for array in names:    # all but the graph
+        for array in names:    # not the converted graph
             if array.endswith(".npy"):
                 os.unlink(os.path.join(folder, array))
     os.unlink(project.file("dvc.lock"))

@@ -65,7 +65,7 @@ def prepare(project, monkeypatch, arrays):
 def test_only_new_images(project, monkeypatch, capsys, known):
     """Replaced, removed, reordered, repeated: only what is new is computed.
 
-    Whether the last version lies in the scratch or in DVC's cache alone.
+    The last version is in the scratch, or only in DVC's cache.
     """
     if known == "dvc":
         shutil.rmtree(project.file("features/scratch"))
@@ -74,8 +74,8 @@ def test_only_new_images(project, monkeypatch, capsys, known):
     arrays["x_train"], arrays["y_train"] = [
         arrays[name][order] for name in ("x_train", "y_train")]
     arrays["x_train"][:7] = 255 - arrays["x_train"][:7]    # 7 new images
-    arrays["x_train"][7] = arrays["x_train"][6]     # twice in one split
-    arrays["x_test"][3] = arrays["x_train"][5]      # and in two
+    arrays["x_train"][7] = arrays["x_train"][6]     # duplicate in one split
+    arrays["x_test"][3] = arrays["x_train"][5]      # and across splits
     prepare(project, monkeypatch, arrays)
     count, why, _ = extract(project, monkeypatch, capsys)
     assert (count, why) == (7, "7 new images")
@@ -103,7 +103,7 @@ def test_every_change_is_named(project, monkeypatch, capsys):
 
 
 def test_engines_agree(project, monkeypatch, capsys):
-    """Both engines say the same as Keras does, to float error."""
+    """Both engines agree to float error."""
     tflite = np.load(project.file(FEATURES[0]))
     project.set(extract__engine="tensorflow")
     assert extract(project, monkeypatch, capsys)[1] == "engine changed"
@@ -132,7 +132,7 @@ def test_what_tflite_cannot_take():
 
 
 def test_views(project, monkeypatch, capsys):
-    """A view is the features of other pixels; another one costs itself."""
+    """A view has the features of other pixels; a new one adds its own rows."""
     project.set(extract__views=["identity", "hflip"])
     count, why, _ = extract(project, monkeypatch, capsys)
     assert (count, why) == (180, "view hflip")
@@ -158,7 +158,7 @@ def test_views(project, monkeypatch, capsys):
 
 
 def test_training_draws_views(project, monkeypatch, capsys):
-    """`train` reads every view; with views, other heads come out."""
+    """`train` reads every view; with views, the head differs."""
     project.set(extract__views=["identity", "hflip"], train__epochs=2)
     extract(project, monkeypatch, capsys)
     assert stage(project, monkeypatch, "train") is None
@@ -173,7 +173,7 @@ def test_training_draws_views(project, monkeypatch, capsys):
 
 
 def test_plan_refuses(project, monkeypatch, capsys):
-    """What does not fit is refused with the numbers; nothing changes."""
+    """A plan that does not fit is refused with numbers; nothing changes."""
     project.set(extract__dtype="float16")
     shutil.rmtree(project.file("features/scratch"))    # would be freed
     before = contents(project)
@@ -198,7 +198,7 @@ def test_plan_refuses(project, monkeypatch, capsys):
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs two disks")
 def test_plan_of_a_cache_elsewhere(project, monkeypatch, capsys):
-    """DVC's cache on a disk of its own needs room there, not here."""
+    """DVC's cache on another disk needs space on that disk."""
     project.set(extract__dtype="float16")
     shutil.rmtree(project.file("features/scratch"))
     project.run("dvc cache dir --local /dev/shm")

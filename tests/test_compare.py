@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The ConvNet from scratch, beside the pipeline; and the pictures."""
+"""The comparison with a ConvNet from scratch, and the pictures."""
 import csv
 import json
 import os
@@ -78,11 +78,11 @@ def test_side_by_side(compared):
                             delimiter=",", names=True)
     assert len(history) == 3
     assert scores[2]["accuracy"] == pytest.approx(
-        history["val_accuracy"].max())    # kept is the best epoch
+        history["val_accuracy"].max())    # the best epoch is kept
 
 
 def test_pipelines_stay_apart(compared, finished):
-    """`dvc repro` runs no comparison; neither makes the other out of date."""
+    """`dvc repro` runs no comparison; both pipelines stay up to date."""
     assert os.listdir(finished.file("compare/models")) == [".gitignore"]
     assert compared.repro() == []
     for command in ("dvc status", "dvc --cd compare status"):
@@ -96,10 +96,10 @@ def test_pipelines_stay_apart(compared, finished):
 
 
 def test_same_bytes_twice(changeable, monkeypatch):
-    """A second training gives every byte again; its trunk is a backbone."""
+    """A second training writes the same bytes; its trunk is a backbone."""
     path = changeable.file("compare/dvc.lock")
     with open(path, encoding="utf-8") as file:
-        promised = {out["path"]: out["md5"] for part in
+        expected = {out["path"]: out["md5"] for part in
                     YAML(typ="safe").load(file)["stages"].values()
                     for out in part["outs"]}
     assert stage(changeable, monkeypatch, "compare.convnet") is None
@@ -107,17 +107,17 @@ def test_same_bytes_twice(changeable, monkeypatch):
     sums = changeable.run("cd compare && md5sum models/*.* results/*.*")
     found = {name: md5 for md5, name in map(str.split,
                                             sums.stdout.splitlines())}
-    assert found.keys() == promised.keys()
-    for name in set(promised) - {"results/comparison.csv",
+    assert found.keys() == expected.keys()
+    for name in set(expected) - {"results/comparison.csv",
                                  "results/comparison.png"}:    # minutes
-        assert found[name] == promised[name], name
+        assert found[name] == expected[name], name
     changeable.set(backbone__application="SimpleCNN", backbone__options={},
                    backbone__weights="compare/models/trunk.h5")
     assert stage(changeable, monkeypatch, "extract") is None
 
 
 def test_no_minutes_but_measured_ones(changeable, monkeypatch, capsys):
-    """Without a note of how long it took, the table does not guess."""
+    """Without a record of the time, the table has no minutes."""
     os.unlink(changeable.file("logs/timings.jsonl"))
     assert stage(changeable, monkeypatch, "compare.compare") is None
     assert [row["minutes"] for row in table(changeable)] == [""] * 4
@@ -125,7 +125,7 @@ def test_no_minutes_but_measured_ones(changeable, monkeypatch, capsys):
 
 
 def test_bad_input(changeable, monkeypatch):
-    """Unknown keys, wrong values, missing and diverging things are a line."""
+    """Unknown keys, invalid values and missing files give one line."""
     changeable.set(PARAMS, convnet__shift=1.0)
     assert stage(changeable, monkeypatch, "compare.convnet").startswith(
         "convnet: compare/params.yaml: convnet.shift: ")
@@ -156,7 +156,7 @@ def picture(path):
 
 
 def test_pictures(compared):
-    """What the pipelines leave are pictures; run again, they are the same."""
+    """The pipelines write pictures."""
     for name in ("history", "confusion", "mistakes"):
         picture(compared.file(f"results/{name}.png"))
     for name in ("history", "comparison"):
@@ -164,7 +164,7 @@ def test_pictures(compared):
 
 
 def test_mistakes_show_what_is_wrong(tmp_path):
-    """The sheet shows the wrong images, no others, the surest first."""
+    """The sheet shows only wrong images, the most confident first."""
     images = np.zeros((40, 8, 8, 3), "uint8")
     images[3] = RED
     right = np.tile([0.9, 0.1], (40, 1))
@@ -176,7 +176,7 @@ def test_mistakes_show_what_is_wrong(tmp_path):
                         tmp_path / name)
         reds = (picture(tmp_path / name) == RED).all(axis=2)
         assert reds.any() == seen, name
-    p[:] = [0.1, 0.9]    # all are wrong; the red one is the least sure
+    p[:] = [0.1, 0.9]    # all are wrong; the red one is the least confident
     p[3] = [0.4, 0.6]
     charts.mistakes(images, p, np.zeros(40, int), ["a", "b"],
                     tmp_path / "all")
@@ -184,7 +184,7 @@ def test_mistakes_show_what_is_wrong(tmp_path):
 
 
 def test_charts_follow_their_numbers(tmp_path):
-    """Other numbers give another picture, the same ones the same bytes."""
+    """Other numbers give another picture; equal numbers, equal bytes."""
     epochs = {name: [0.5, 0.9, 0.7] for name in
               ("accuracy", "val_accuracy", "loss", "val_loss")}
     labels = np.array([0, 1, 1, 2])
@@ -207,7 +207,7 @@ def test_charts_follow_their_numbers(tmp_path):
 
 
 def test_augmentation_is_for_training_only():
-    """Images change in training, and in training alone."""
+    """Images change in training only."""
     images = np.random.default_rng(0).integers(
         0, 256, (64, 16, 16, 3)).astype("float32")
     given = keras.Input((16, 16, 3))

@@ -28,8 +28,8 @@ def read(project, name):
 def bad_folder(root):
     """Make a folder of all formats and all bad files; return the reasons.
 
-    Two classes, one of them with a name that can be written in two ways.  A
-    picture of train is in test, too, in another format.
+    Two classes; the name of one has two spellings in Unicode.  A picture of
+    train is in test, too, in another format.
     """
     hat, cafe = "hat", "caf\u00e9"
     for k in range(12):
@@ -70,7 +70,7 @@ def bad_folder(root):
 
 
 def test_bad_files(project, monkeypatch, tmp_path, capsys):
-    """Each file is a row or refused with its reason; too many stop."""
+    """Each file is a row or rejected with a reason; too many are an error."""
     root = str(tmp_path / "photographs")
     reasons = bad_folder(root)
     wrong = sum(not reason.startswith("not") or "regular" in reason
@@ -86,7 +86,7 @@ def test_bad_files(project, monkeypatch, tmp_path, capsys):
     assert os.stat(project.file("data/prepared/train_x.npy")).st_ino == before
     project.set(data__max_refused_fraction=0.5)
     assert stage(project, monkeypatch, "prepare") is None
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     refused = read(project, "results/refused.json")
     assert {one["file"]: one["reason"] for one in refused} == reasons
     assert [one["file"] for one in refused] == sorted(reasons)
@@ -95,9 +95,9 @@ def test_bad_files(project, monkeypatch, tmp_path, capsys):
     assert read(project, "results/data.json") == {
         "leaked_images": 1, "refused_files": wrong, "missing_classes": 1}
     assert ("leak: holdout/cafe\u0301/leak.bmp is the same picture as train/"
-            "hat/03.png") in said
-    assert "test: no image of hat" in said
-    assert "rejected files: 5 truncated, 4 not read, " in said
+            "hat/03.png") in output
+    assert "test: no image of hat" in output
+    assert "rejected files: 5 truncated, 4 not read, " in output
     assert read(project, "data/prepared/dataset.json") == {
         "class_names": ["caf\u00e9", "hat"]}
     rows_are_files(project, root)
@@ -145,7 +145,7 @@ def test_folders_that_are_no_source(project, monkeypatch, names, pattern):
 
 @pytest.mark.parametrize("output", ["../a.h5", "/a.h5", "a.keras"])
 def test_output_stays_inside(project, monkeypatch, output):
-    """The fused model goes into the repository, as .h5."""
+    """The fused model is an .h5 file in the repository."""
     project.set(fuse__output=output)
     assert re.match("fuse: params.yaml: fuse.output: .*(outside|end with .h5)",
                     stage(project, monkeypatch, "fuse"))
@@ -166,27 +166,26 @@ def tiny_folder(root):
 
 
 def test_end_to_end(project, tmp_path, monkeypatch):
-    """The README's commands for photographs, and what they leave."""
+    """The README's commands for photographs, and their files."""
     root = tmp_path / "absolute" / "photographs"
     tiny_folder(root)
-    said = [project.run(line.replace("/absolute/path", str(root.parent)))
+    done = [project.run(line.replace("/absolute/path", str(root.parent)))
             for line in photographs()]
-    for done in said:
-        assert done.returncode == 0, done.stdout
+    for one in done:
+        assert one.returncode == 0, one.stdout
     x = np.load(project.file("features/test_x.npy"))
-    p = head.probabilities(
-        keras_runtime.load_model(
-            project.file("models/head.h5")), x)
+    p = head.probabilities(keras_runtime.load_model(
+        project.file("models/head.h5")), x)
     rows = read(project, "data/prepared/test.json")
     names = ["coat", "gr\u00fcn", "hat"]
-    predicted = said[1].stdout.splitlines()
+    predicted = done[1].stdout.splitlines()
     assert len(predicted) == len(rows) == 12
     for row, q, line in zip(rows, p, predicted):
         name, best, probability, *_ = line.split("\t")
         assert name == f"{root}/{row['image']}"
         assert best == names[q.argmax()]
         assert float(probability) == pytest.approx(q.max(), abs=1e-4)
-    assert said[2].stdout.splitlines()[0].split("\t")[:2] == [
+    assert done[2].stdout.splitlines()[0].split("\t")[:2] == [
         "test:3", rows[3]["image"]]
     model = keras_runtime.load_model(project.file("photographs.h5"))
     assert model.input_shape == (None, None, None, 3)

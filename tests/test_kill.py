@@ -14,10 +14,10 @@ from kill_extract import (
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_kill(finished, tmp_path):
-    """Kill DVC and stage at a random moment of each stage in turn.
+    """Kill DVC and the stage at a random moment of each stage in turn.
 
-    The project lies at another path than `finished`: bytes do not depend on
-    it.
+    The project is at another path than `finished`: bytes do not depend on
+    the path.
     """
     project = clone(tmp_path / "elsewhere")
     settle(project, finished.folder)

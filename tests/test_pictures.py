@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Files become pixels, and pixels the side of the backbone."""
+"""Decoding of files, and resizing to the side of the backbone."""
 import numpy as np
 import pytest
 from pictures import formats, noise
@@ -10,7 +10,7 @@ from stages.lib.images import decoding, rescaling
 
 @pytest.mark.parametrize("name", formats())
 def test_format(name):
-    """Each kind of file gives the pixels that went into it, as RGB."""
+    """Each kind of file gives the pixels saved in it, as RGB."""
     data, expected, off = formats()[name]
     found = decoding.decode(data)
     assert found.dtype == np.uint8 and found.shape == expected.shape
@@ -20,7 +20,7 @@ def test_format(name):
 @pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
 def test_model_sees_what_resize_stores(mode, antialias):
-    """The Lambda of any size gives the pixels of `resize` to the bit."""
+    """The Lambda for any size gives exactly the pixels of `resize`."""
     arguments = {"side": 32, "mode": mode, "antialias": antialias}
     given = keras.Input((None, None, 3))
     tensor = rescaling.rescale_layer(**arguments)(given)

@@ -20,7 +20,7 @@ def metrics(project):
 
 
 def test_artefacts_keep_their_contract(finished):
-    """Types and shapes are those that the design promises."""
+    """Outs have the documented types and shapes."""
     rows = {"train": 180, "validation": 20, "test": 100}
     for split, n in rows.items():
         for name, dtype, shape in [
@@ -67,7 +67,7 @@ def test_rows_are_images(finished):
 
 
 def test_checker(finished):
-    """A fresh process reloads the model without a warning, scores alike."""
+    """A fresh process reloads the model without a warning; scores agree."""
     loss, accuracy = check(finished, f"{finished.folder}/tiny.npz")
     test = metrics(finished)["test"]
     assert accuracy == pytest.approx(test["accuracy"], abs=1e-6)
@@ -89,7 +89,7 @@ def test_script_leaves_the_model_here(finished, tmp_path):
 
 
 def test_random_labels_miss_every_floor(finished, tmp_path):
-    """The twin of the two tests above: labels without a meaning must fail.
+    """The counterpart of the two tests above: random labels must fail.
 
     The data set has a head with logits, too, and labels of shape (n, 1).
     """

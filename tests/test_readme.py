@@ -85,7 +85,7 @@ def test_commands(project, finished):
                      ("tiny.h5", "mobilenet_7_5_224_tf_no_top.h5")]:
         shutil.copy(os.path.join(finished.folder, name),
                     os.path.join(place, to))
-    said = {}
+    out = {}
     os.symlink(sys.prefix, project.file(".venv"))
     for command in command_lines():
         if command in {*BY_OTHERS, *photographs(), "make demo"}:
@@ -96,20 +96,20 @@ def test_commands(project, finished):
         done = project.run(small.replace("/absolute/path", place).replace(
             "make ", "make -o .venv/complete "))
         assert done.returncode == 0, f"{command}\n{done.stdout}"
-        said[command] = done.stdout
+        out[command] = done.stdout
         if command == "dvc queue start":
             finish(project)
     for much in SMALLER:
-        assert any(much in command for command in said), much
-    assert "test.accuracy" in said["dvc metrics show"]
-    assert "extract: computes 0 of" in said["make plan"]
-    assert said["make verify"] == said["make repair"]    # nothing is damaged
-    assert "ConvNet, test: accuracy" in said["dvc --cd compare repro"]
-    assert "cifar10.h5: test accuracy" in said["./0-transfer.py"]
-    assert re.search(r"learning_rate\s+0.01\s+0.001", said["dvc params diff"])
+        assert any(much in command for command in out), much
+    assert "test.accuracy" in out["dvc metrics show"]
+    assert "extract: computes 0 of" in out["make plan"]
+    assert out["make verify"] == out["make repair"]    # nothing is damaged
+    assert "ConvNet, test: accuracy" in out["dvc --cd compare repro"]
+    assert "cifar10.h5: test accuracy" in out["./0-transfer.py"]
+    assert re.search(r"learning_rate\s+0.01\s+0.001", out["dvc params diff"])
     assert re.search(r"test.accuracy\s+0\.\d+\s+0\.\d+\s+-?[0-9.e-]+\n",
-                     said["dvc metrics diff"])
-    assert said["dvc queue status"].count("Success") == 2
+                     out["dvc metrics diff"])
+    assert out["dvc queue status"].count("Success") == 2
     page = project.file("dvc_plots/index.html")
     with open(page, encoding="utf-8") as file:
         html = file.read()

@@ -24,7 +24,7 @@ def comment(project):
 
 
 def other_data(project):
-    """Take away one image, in a file of the same name and path."""
+    """Remove one image, in a file of the same path."""
     arrays = tiny_arrays()
     arrays.update(x_train=arrays["x_train"][1:],
                   y_train=arrays["y_train"][1:])

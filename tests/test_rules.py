@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The rules of the house that a file can break without any stage failing."""
+"""Rules of this project that no stage checks."""
 import ast
 import inspect
 import os
@@ -103,15 +103,18 @@ def test_imports_run_one_way():
         assert "__main__" not in text(name), name
 
 
+OWN = ("stages", "commands", "compare")
+
+
 def test_one_import_style():
     """Our own code is imported as modules: `from package import module`."""
     for name in SOURCES:
         for node in ast.walk(ast.parse(text(name))):
             if isinstance(node, ast.Import):
-                assert not any(item.name.startswith(("stages", "commands"))
+                assert not any(item.name.startswith(OWN)
                                for item in node.names), name
             if not isinstance(node, ast.ImportFrom) or not (
-                    node.module.startswith(("stages", "commands", "compare"))):
+                    node.module.startswith(OWN)):
                 continue
             path = node.module.replace(".", "/")
             for item in node.names:
@@ -176,7 +179,7 @@ def leaves(model, prefix=""):
 @pytest.mark.parametrize("folder, model", [
     ("", params.Params), ("compare/", compare.Compare)])
 def test_params_are_leaves_that_someone_reads(folder, model):
-    """Each leaf is declared by a stage or a path; none has a lost name."""
+    """Each leaf is a dependency of a stage or a path; none has a bad name."""
     known = set(leaves(model))
     declared = set(re.findall(r"\$\{(.*?)\}", text(f"{folder}dvc.yaml")))
     for one in pipeline(f"{folder}dvc.yaml")["stages"].values():
@@ -226,7 +229,7 @@ def test_stages_do_not_import_each_other():
 
 
 def test_lock_has_no_addresses():
-    """The lock file names versions and digests, no place to get them."""
+    """The lock file contains versions and digests, but no addresses."""
     lock = text("requirements.lock")
     assert "://" not in lock and "index" not in lock.split("\n", 3)[1]
     for line in ("tensorflow==2.15.", "numpy==1.25.2", "keras==2.15."):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What happens where Python or the real data are not there."""
+"""Error messages if Python or the real data are missing."""
 
 
 def test_no_python(finished):

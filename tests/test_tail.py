@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Cuts, the training of the tail, and what is fused back."""
+"""Cuts, the training of the tail, and the fused model."""
 import glob
 import os
 import re
@@ -41,9 +41,9 @@ def weights(path):
 
 
 def test_tail(project, finished, monkeypatch):
-    """Killed after an epoch, it resumes to the same bytes; then it is fused.
+    """A killed training resumes and writes the same bytes; fuse uses them.
 
-    The frozen part keeps its weights to the bit, the tail learns.
+    The frozen part keeps its weights exactly; the tail's weights change.
     """
     project.set(**SETTINGS)
     run(project, monkeypatch, "extract", "train")
@@ -74,7 +74,7 @@ def test_tail(project, finished, monkeypatch):
 
 
 def killed_and_resumed(project):
-    """Train again, `kill -9` after an epoch of the tail, go on, compare."""
+    """Train again, `kill -9` after an epoch of the tail, resume, compare."""
     with open(project.file("models/head.h5"), "rb") as file:
         expected = file.read()
     progress = project.file("models/scratch/progress.npz")
@@ -128,7 +128,7 @@ def model():
 
 
 def test_valid_cuts_are_those_that_keras_can_divide():
-    """A layer is a cut if and only if Keras finds the output from it."""
+    """A layer is a valid cut if and only if Keras can divide there."""
     whole = model()
     good = [layer.name for layer in cuts.valid(whole)]
     for layer in whole.layers[1::4]:
@@ -141,7 +141,7 @@ def test_valid_cuts_are_those_that_keras_can_divide():
 
 
 def test_cut_by_name_index_and_count():
-    """All three name the same layer; others get the nearest cuts."""
+    """All three find the same layer; an error names the nearest cuts."""
     whole = model()
     names = [layer.name for layer in whole.layers]
     index = names.index("block_2_add")
@@ -163,7 +163,7 @@ def test_cut_by_name_index_and_count():
 
 
 def test_cut_table(project):
-    """The table's bytes are those of the arrays that extract writes."""
+    """The table's sizes are those of the arrays that extract writes."""
     done = project.run("python -m commands.list_cuts")
     assert done.returncode == 0, done.stdout
     assert re.search(rf"{CUT} +4x4x64 +4.1 kB +1.23 MB", done.stdout)
@@ -180,7 +180,7 @@ def alexnet_state(random):
             0, scale, shape).astype("float32")
         state[f"features.{number}.bias"] = random.normal(
             0, 0.1, shape[0]).astype("float32")
-    state["classifier.6.bias"] = np.zeros(1000, "float32")    # not taken
+    state["classifier.6.bias"] = np.zeros(1000, "float32")    # not used
     return state
 
 
@@ -232,7 +232,7 @@ def test_alexnet(tmp_path, kind):
 
 
 def test_alexnet_refuses_other_states(tmp_path):
-    """What is missing, or of another shape, is named."""
+    """An array that is missing, or has another shape, is named."""
     state = alexnet_state(np.random.default_rng(0))
     with pytest.raises(errors.WeightsError, match="features.8.bias is not in"):
         convert_alexnet.convert(
