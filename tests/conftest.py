@@ -45,8 +45,8 @@ print(json.dumps(model.evaluate(X, Y, batch_size=128, verbose=0)))
 STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
 # Each worker gets two of these at first: one makes `finished`, the others
 # begin with tests that do not need it.
-SLOW = ["test_commands", "test_demo", "test_efficientnet_scales_twice",
-        "test_table", "test_convnext_reloads", "test_kill",
+SLOW = ["test_commands", "test_demo", "test_parts[MobileNet]",
+        "test_scaling[VGG16]", "test_table", "test_kill", "test_tail",
         "test_killed_extraction", "test_random_labels_miss_every_floor"]
 
 

@@ -56,44 +56,38 @@ def start(project, stage, *targets):
     return repro
 
 
-def clear_rwlock(project):
-    """Remove DVC's lock file if the kill left it incomplete.
+def remove_incomplete(project):
+    """Remove files of DVC that the kill left incomplete; return their names.
 
-    DVC does not write it atomically, and asks its users to remove it.
+    DVC does not write them atomically.  It asks its users to remove its
+    rwlock; dvc.lock they restore from git.
     """
-    path = project.file(".dvc/tmp/rwlock")
-    with contextlib.suppress(FileNotFoundError):
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
+    removed = []
+    for name, read in [(".dvc/tmp/rwlock", json.loads),
+                       ("dvc.lock", lambda text: text.index("schema:"))]:
         try:
-            json.loads(text)
+            with open(project.file(name), encoding="utf-8") as file:
+                read(file.read())
+        except FileNotFoundError:
+            continue
         except ValueError:
-            os.unlink(path)
-            print("DVC's lock file was incomplete: removed")
+            os.unlink(project.file(name))
+            removed.append(name)
+            print(f"{name} was incomplete: removed")
+    return removed
 
 
-def restore_lock(project, lock):
-    """Write `lock` to dvc.lock if the kill left it incomplete.
-
-    DVC does not write it atomically; users restore it from git.
-    """
-    path = project.file("dvc.lock")
-    with open(path, encoding="utf-8") as file:
-        whole = file.read().startswith("schema:")
-    if not whole:
-        os.unlink(path)
-        if lock:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(lock)
-        print("dvc.lock was incomplete: restored")
+def write_lock(project, lock):
+    """Write the text `lock` to dvc.lock."""
+    with open(project.file("dvc.lock"), "w", encoding="utf-8") as file:
+        file.write(lock)
 
 
 def forget(project, lock):
     """Reset `project` to the state after `resize`."""
     shutil.rmtree(project.file("features/scratch"), ignore_errors=True)
     shutil.rmtree(project.file(".dvc/cache/runs"), ignore_errors=True)
-    with open(project.file("dvc.lock"), "w", encoding="utf-8") as file:
-        file.write(lock)
+    write_lock(project, lock)
     project.run("rm -rf features/*.npy features/views features/*.json")
 
 
@@ -124,7 +118,6 @@ def kill(project, victim, pause, after_rows):
     else:
         os.killpg(repro.pid, signal.SIGKILL)
     repro.communicate()
-    clear_rwlock(project)
 
 
 def computed(text):
@@ -155,7 +148,8 @@ def rounds(project, kills):
         victim, pause = VICTIMS[number % 3], random.uniform(0, longest)
         after_rows = number % 4 < 3    # else at any time, start-up included
         kill(project, victim, pause / 4 if after_rows else pause, after_rows)
-        restore_lock(project, lock)
+        if "dvc.lock" in remove_incomplete(project):
+            write_lock(project, lock)
         kept = finished(project)
         done = project.run("dvc repro extract")
         assert done.returncode == 0, done.stdout

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Take every application through the pipeline's parts, on random weights.
 
-Usage: tests/sweep.py [--families | APPLICATION ...]
+Usage: tests/sweep.py [APPLICATION ...]
 
 Results are kept in build/sweep.json, so that an interrupted sweep resumes;
-at the end docs/applications.md is written.  With --families, only the
-smallest application of each family is run, and nothing is kept or written.
+at the end docs/applications.md is written.
 """
 import json
 import os
@@ -20,11 +19,6 @@ from stages.lib.params import names  # noqa: E402
 
 DONE = os.path.join(ROOT, "build", "sweep.json")
 TABLE = os.path.join(ROOT, "docs", "applications.md")
-SMALLEST = ["Xception", "VGG16", "ResNet50", "ResNet50V2", "InceptionV3",
-            "InceptionResNetV2", "MobileNet", "MobileNetV2",
-            "MobileNetV3Small", "DenseNet121", "NASNetMobile",
-            "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny", "RegNetX002",
-            "RegNetY002", "ResNetRS50", "AlexNet", "SimpleCNN"]
 ABOUT = """# Every application
 
 Written by `make sweep`. It checks every class that `backbone.application`
@@ -74,24 +68,8 @@ def write_table(done):
                    + "\n".join(rows) + "\n")
 
 
-def check_families():
-    """Check the smallest application of each family; exit if one fails."""
-    failed = []
-    for name in SMALLEST:
-        run = subprocess.run([sys.executable, __file__, name], cwd=ROOT,
-                             text=True, capture_output=True, check=False)
-        print(name, (run.stdout if run.returncode == 0 else run.stderr
-                     ).splitlines()[-1], flush=True)
-        failed += [name] * (run.returncode != 0)
-    if failed:
-        sys.exit(f"sweep: failed: {', '.join(failed)}")
-
-
 def main(given):
     """Check `given`, or all that are not done, each in its own process."""
-    if given == ["--families"]:
-        check_families()
-        return
     os.makedirs(os.path.dirname(DONE), exist_ok=True)
     if len(given) == 1:
         print(json.dumps(parts.check(given[0])))

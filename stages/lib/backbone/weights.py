@@ -44,9 +44,8 @@ def load(build, backbone):
     """
     path = backbone.weights
     if path.endswith((".yaml", ".yml")):
-        kind = descriptor.kind(path, DESCRIPTORS)
-        described = descriptor.read(path, DESCRIPTORS[kind])
-        if kind == "random":
+        described = descriptor.read(path, DESCRIPTORS)
+        if described.kind == "random":
             keras.utils.set_random_seed(described.seed)
             return build(), False
         model = build()

@@ -55,7 +55,7 @@ def plan(cache, engine, read):
     if need:
         _disk(cache, need)
     _memory(cache)
-    if new and new > engine.workers * engine.chunk:
+    if engine and new > engine.workers * engine.chunk:
         rate = _probe(engine, read, min(engine.chunk,
                                         len(cache.images["train"])))
         minutes, seconds = divmod(round(new / rate), 60)

@@ -161,6 +161,14 @@ def unusable(path, why):
                                 "and run `dvc repro`")
 
 
+def no_model(path, error):
+    """Return the ArtefactError for the file `path`, which should be a model.
+    """
+    return errors.ArtefactError(
+        f"{path}: no model can be read from it "
+        f"({str(error).splitlines()[0]}); delete it and run `dvc repro`")
+
+
 def check_disk_space(place, need, free, fix):
     """Raise a PlanError if `place` needs more bytes of disk than are free.
 

@@ -8,7 +8,7 @@ import warnings
 
 import h5py
 
-from stages.lib.common import errors, files
+from stages.lib.common import files
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -66,7 +66,4 @@ def load_model(path):
     try:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError) as error:
-        raise errors.ArtefactError(
-            f"{path}: no model can be read from it "
-            f"({str(error).splitlines()[0]}); delete it and run `dvc repro`"
-        ) from error
+        raise files.no_model(path, error) from error

@@ -5,6 +5,7 @@ It starts before the calling process builds a model.  On Linux it is forked,
 so that TensorFlow is not imported twice.  That is safe only while TensorFlow
 has not started threads; otherwise, and elsewhere, a new interpreter starts.
 """
+import contextlib
 import multiprocessing
 
 from stages.lib.common import errors, keras_runtime
@@ -41,7 +42,7 @@ class FreshProcess:
         """Return `function(*arguments)`, computed in the process.
 
         Raises:
-            PipelineError: as `function`.
+            PipelineError, OSError: as `function`.
             ParityError: the process ended without a result.
         """
         self._ours.send(arguments)
@@ -73,6 +74,7 @@ def _serve(function, ours, theirs):
         return
     try:
         result = function(*arguments)
-    except errors.PipelineError as error:
+    except (errors.PipelineError, OSError) as error:
         result = error
-    theirs.send(result)
+    with contextlib.suppress(BrokenPipeError):    # the other process ended
+        theirs.send(result)

@@ -3,32 +3,20 @@
 from stages.lib.common import errors, yaml_models
 
 
-def kind(path, known):
-    """Return the value of the key `kind` in the descriptor at `path`.
+def read(path, models):
+    """Return the descriptor at `path` as an instance of the model of its kind.
 
     Args:
-        path: a YAML file.
-        known: the kinds that are accepted.
+        path: a YAML file with a key `kind`.
+        models: kind -> subclass of `params.Group`.
 
     Raises:
-        ParameterError: missing, not YAML, or of unknown kind.
+        ParameterError: missing, not YAML, of unknown kind, or a key is
+            invalid.
     """
     value = yaml_models.read(path)
-    found = value.get("kind") if isinstance(value, dict) else None
-    if found not in known:
-        raise errors.ParameterError(f"{path}: kind: unknown {found!r}; known: "
-                                    f"{', '.join(known)}")
-    return found
-
-
-def read(path, model):
-    """Return the descriptor at `path` as an instance of `model`.
-
-    Args:
-        path: a YAML file.
-        model: subclass of `params.Group`.
-
-    Raises:
-        ParameterError: missing, not YAML, or a key is invalid.
-    """
-    return yaml_models.parse(model, yaml_models.read(path), path)
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in models:
+        raise errors.ParameterError(f"{path}: kind: unknown {kind!r}; known: "
+                                    f"{', '.join(models)}")
+    return yaml_models.parse(models[kind], value, path)

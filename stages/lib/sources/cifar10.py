@@ -3,7 +3,6 @@
 from typing import List, Literal
 
 from stages.lib.common import errors
-from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
 from stages.lib.sources import dataset
 
@@ -21,6 +20,7 @@ def load(descriptor):
     Raises:
         SourceError: no network, and no earlier download.
     """
+    from stages.lib.common.keras_runtime import keras
     try:
         train, test = keras.datasets.cifar10.load_data()
     except Exception as error:   # Keras raises a bare Exception

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Read the data source: one module for each kind.
 
-A module is imported only for a source of its kind: TensorFlow, scikit-learn
-and Pillow take time to start.
+TensorFlow, Pillow and scikit-learn's data sets take time to start, so they are
+imported only for a source that needs them.
 """
 import os
 
 from stages.lib.common import errors
 from stages.lib.params import descriptor
-from stages.lib.sources import dataset
+from stages.lib.sources import cifar10, dataset, digits, npz
 
-DESCRIPTORS = ("cifar10", "digits")
+DESCRIBED = {"cifar10": cifar10, "digits": digits}    # by a descriptor
 
 
 def load(path):
@@ -24,13 +24,10 @@ def load(path):
         from stages.lib.sources import folder
         return folder.load(path)
     if path.endswith((".yaml", ".yml")):
-        if descriptor.kind(path, DESCRIPTORS) == "cifar10":
-            from stages.lib.sources import cifar10 as described
-        else:
-            from stages.lib.sources import digits as described
-        arrays = described.load(descriptor.read(path, described.Descriptor))
+        described = descriptor.read(path, {
+            kind: module.Descriptor for kind, module in DESCRIBED.items()})
+        arrays = DESCRIBED[described.kind].load(described)
     elif path.endswith(".npz"):
-        from stages.lib.sources import npz
         arrays = npz.load(path)
     else:
         raise errors.SourceError(

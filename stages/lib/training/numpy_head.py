@@ -75,10 +75,7 @@ def load(path=files.HEAD):
                       if layer["class_name"] not in ("InputLayer", "Dropout")]
             kinds = {layer["class_name"] for layer in config["layers"]}
     except (OSError, KeyError, ValueError) as error:
-        raise errors.ArtefactError(
-            f"{path}: no model can be read from it "
-            f"({str(error).splitlines()[0]}); delete it and run `dvc repro`"
-        ) from error
+        raise files.no_model(path, error) from error
     shape = config["layers"][0]["config"].get("batch_input_shape", ())[1:]
     plain = (len(shape) == 1
              and kinds <= {"InputLayer", "Normalization", "Dense", "Dropout"}
