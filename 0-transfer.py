@@ -4,7 +4,15 @@
 As a script, it runs the pipeline (`dvc repro`), writes `cifar10.h5` to the
 current directory, prints the test accuracy, and fails if it is below 87 %.
 """
-from tensorflow import keras as K
+try:
+    from tensorflow import keras as K
+except ImportError as error:
+    if __name__ != "__main__":
+        raise
+    raise SystemExit(
+        f"0-transfer.py: {__import__('sys').executable} cannot import "
+        f"TensorFlow 2.15 ({error}); run `make setup` once, then "
+        "`. .venv/bin/activate`") from None
 
 LEAST_ACCURACY = 0.87
 
@@ -47,10 +55,12 @@ def main():
     path = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
     done = __import__("subprocess").run(
         [sys.executable, "-m", "dvc", "repro"], cwd=project, check=False,
-        env={**os.environ, "PATH": path})
+        env={**os.environ, "PATH": path, "PYTHONUTF8": "1"})
     if done.returncode:
+        is_git = os.path.exists(os.path.join(project, ".git"))
         sys.exit("0-transfer.py: the pipeline failed, see above; no new "
-                 "cifar10.h5 is written")
+                 "cifar10.h5 is written" + ("" if is_git else (
+                     f"; DVC needs a git repository: git init {project}")))
     model = os.path.join(project, __import__("dvc.api").api.params_show(
         repo=project)["fuse"]["output"])
     if os.path.realpath(model) != os.path.realpath("cifar10.h5"):

@@ -20,7 +20,10 @@ DEMO := -S data.source=data/raw/digits.yaml -S resize.side=64 \
   -S backbone.application=EfficientNetV2B0 -S '~backbone.options.alpha' \
   -S backbone.weights=models/weights/random.yaml -S evaluate.accuracy_floor=0.9
 
-.PHONY: setup demo test bench sweep cuts plan verify repair inspect lock
+# Without git history, as in a ZIP file, the demo has all files not ignored.
+HISTORY := git --git-dir=.git rev-parse --quiet --verify HEAD > /dev/null 2>&1
+
+.PHONY: setup history demo test bench sweep cuts plan verify repair inspect lock
 
 setup: $(VENV)/complete
 
@@ -37,14 +40,19 @@ $(VENV)/complete: requirements.lock
 	exit 1
 
 demo: setup
-	@rm -rf build/demo && mkdir -p build
-	@git clone --quiet . build/demo
-	@git ls-files -z | tar -cf - --null -T - | tar -xf - -C build/demo
+	@rm -rf build/demo && git init --quiet build/demo
+	@if $(HISTORY); then git ls-files -z; else git --git-dir=build/demo/.git --work-tree=. \
+	  ls-files -z --others --exclude-standard; fi | tar -cf - --null -T - | tar -xf - -C build/demo
 	@cd build/demo && git config user.name demo && git config user.email demo@localhost && \
+	  git add --all && git commit --quiet --message demo && \
 	  $(IN_ENVIRONMENT) dvc exp run --quiet $(DEMO) && \
 	  $(IN_ENVIRONMENT) dvc metrics show && ls -l cifar10.h5
 
-test: setup
+history:
+	@$(HISTORY) || { echo "the tests need git history; run once:" \
+	  "git init && git add --all && git commit --message start" >&2; exit 1; }
+
+test: history setup
 	$(IN_ENVIRONMENT) pycodestyle --exclude='.venv*,build' .
 	$(IN_ENVIRONMENT) python -m pytest
 

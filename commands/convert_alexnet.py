@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
 """Convert torchvision's AlexNet weights for `backbone.weights`."""
+if not __package__:
+    raise SystemExit("run this as: python -m commands.convert_alexnet")
+
 import argparse
 
 import numpy as np

@@ -11,6 +11,9 @@ Out: results/inspect/*/*.csv  plots for `dvc plots show`
 Exit status: 0, or 1 if a kind of finding that --fail-on names is found, 2 if
 an option is invalid.
 """
+if not __package__:
+    raise SystemExit("run this as: python -m commands.inspect_features")
+
 import json
 import os
 

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
 """List the cuts of the backbone: map, disk space, work left to training."""
+if not __package__:
+    raise SystemExit("run this as: python -m commands.list_cuts")
+
 import argparse
 
 import numpy as np

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Find the image of a row, and the rows of an image."""
+if not __package__:
+    raise SystemExit("run this as: python -m commands.locate_rows")
+
 import argparse
 import os
 import re
 
-from stages.lib.common import errors, files, stage
+from stages.lib.common import errors, files, stage, text
 
 ABOUT = """Print row, image, class and, for a file, its SHA-256, separated by
-tabs."""
+tabs; tabs, line ends and backslashes in names as escapes (\\t, \\n, \\\\)."""
 WHAT = """a row (train:17), or an image: a path in the source's folder
 (train/hat/a.jpg, or its end, a.jpg), or a row of its arrays (x_train[5])"""
 
@@ -32,7 +35,8 @@ def find(what, rows):
     end = os.sep + os.path.normpath(what)
     found = [(split, k) for split, images in rows.items()
              for k, image in enumerate(images)
-             if (os.sep + image["image"]).endswith(end)]
+             if (os.sep + image["image"]).endswith(end)
+             or (os.sep + text.escaped(image["image"])).endswith(end)]
     if not found:
         raise errors.SourceError(
             f"{what}: no row matches; write a row as train:17, an image as "
@@ -51,8 +55,8 @@ def main():
     for what in given.what:
         for split, number in find(what, rows):
             row = rows[split][number]
-            print(f"{split}:{number}", row["image"], row["class"],
-                  row.get("sha256", ""), sep="\t")
+            print(f"{split}:{number}", text.escaped(row["image"]),
+                  text.escaped(row["class"]), row.get("sha256", ""), sep="\t")
 
 
 if __name__ == "__main__":

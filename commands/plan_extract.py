@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
 """Print what extract would compute, why, and its disk, memory and time."""
+if not __package__:
+    raise SystemExit("run this as: python -m commands.plan_extract")
+
 import argparse
 
 from stages import extract

@@ -5,8 +5,11 @@ In:  a fused model (.h5); image files, folders of them, or - for the bytes of
      one image on standard input.
 Out: on standard output, a table or JSON; on standard error, a line for each
      file that is not an image.  Exit status: 0, or 1 if a file failed, 2 if
-     the command is invalid or the model cannot be read.
+     the command is invalid or the model cannot be read or is not trusted.
 """
+if not __package__:
+    raise SystemExit("run this as: python -m commands.predict_images")
+
 import argparse
 import json
 import os
@@ -14,10 +17,15 @@ import sys
 
 import h5py
 import numpy as np
+from PIL import Image, ImageOps
 
-from stages.lib.common import errors, keras_runtime
-from stages.lib.images import decoding, rescaling
+from stages.lib.common import errors, keras_runtime, stage, text
+from stages.lib.fusing import safe_loading
+from stages.lib.images import decoding
+from stages.lib.sources import walk
 from stages.lib.training import head, numpy_head
+
+MAX_MEGAPIXELS = 200    # as data.max_megapixels
 
 
 def parser():
@@ -30,6 +38,11 @@ def parser():
                        help="a file, a folder, or - for standard input")
     found.add_argument("--top", type=int, default=1, metavar="K",
                        help="show the K most probable classes (default: 1)")
+    found.add_argument("--max-megapixels", type=float, metavar="N",
+                       default=MAX_MEGAPIXELS,
+                       help="refuse larger images (default: %(default)g)")
+    found.add_argument("--trust", action="store_true",
+                       help="load a model that could run code of its own")
     found.add_argument("--json", action="store_true",
                        help="print a JSON list instead of a table")
     return found
@@ -38,96 +51,118 @@ def parser():
 class Predictor:
     """A fused model and its class names."""
 
-    def __init__(self, path):
+    def __init__(self, path, trust=False):
         """Load the model at `path`.
+
+        Args:
+            path: of an `.h5` file.
+            trust: load layers that could run code of their own, too.
 
         Raises:
             ArtefactError: it cannot be read.
-            PipelineError: it is not a fused model.
+            PipelineError: it is not a fused model, or not trusted.
         """
+        if not trust:
+            safe_loading.check(path)
         self._model = keras_runtime.load_model(path)
         with h5py.File(path, "r") as file:
             self._mode = file.attrs.get("resize_mode", "stretch")
-            names = file.attrs.get("class_names")
-        shape = self._model.input_shape
-        if names is None or len(shape) != 4 or shape[1] != shape[2]:
+        names = keras_runtime.class_names(path)
+        if names is None or len(self._model.input_shape) != 4:
             raise errors.PipelineError(
-                f"{path}: not a fused model: it needs an input of square or "
-                "any images, and class_names; `dvc repro` makes one")
-        self.names, self._side = [str(name) for name in names], shape[1]
+                f"{path}: not a fused model: it needs an input of images, "
+                "and class_names; `dvc repro` makes one")
+        self.names, self._shape = names, self._model.input_shape[1:3]
 
     def probabilities(self, pixels):
         """Return the probability of each class, float64 (classes,).
 
         Args:
-            pixels: uint8 (h, w, 3), 0..255.  A model of a folder accepts any
-                size; for one of arrays, they are scaled to its input.
+            pixels: uint8 (h, w, 3), 0..255.  A model of image files accepts
+                any size; for one of arrays, they are scaled to its input.
         """
-        images = pixels[None].astype("float32")
-        if self._side and pixels.shape[:2] != (self._side, self._side):
-            images = rescaling.rescale(
-                images, self._side, self._mode, antialias=True)
+        if self._shape[0] and pixels.shape[:2] != self._shape:
+            pixels = fit(pixels, self._shape, self._mode)
         return numpy_head.to_probabilities(
-            self._model.predict_on_batch(images),
+            self._model.predict_on_batch(pixels[None].astype("float32")),
             head.gives_logits(self._model))[0]
+
+
+def fit(pixels, shape, mode):
+    """Return `pixels` scaled to an array's images, uint8 (*shape, 3).
+
+    Args:
+        pixels: uint8 (h, w, 3).
+        shape: height and width.
+        mode: resize.mode, for another ratio of height and width.
+    """
+    height, width = shape
+    scale = {"stretch": Image.Image.resize, "crop": ImageOps.fit,
+             "pad": ImageOps.pad}[mode]
+    return np.asarray(scale(Image.fromarray(pixels), (width, height),
+                            Image.Resampling.BILINEAR))
 
 
 def files(images, failed):
     """Yield the files among `images`, those of folders in order of names.
 
-    `failed` is called for a folder that cannot be listed.
+    Hidden, system and side files of folders are left out, as `prepare` does.
+    `failed` is called for a folder without files, or that is not entered.
     """
     for path in images:
         if not os.path.isdir(path):
             yield path
             continue
-        for folder, folders, names in os.walk(
-                path, onerror=lambda e: failed(e.filename, e.strerror)):
-            folders[:] = sorted(name for name in folders if name[0] != ".")
-            yield from (os.path.join(folder, name) for name in sorted(names)
-                        if name[0] != ".")
+        empty = True
+        for found in walk.walk(path):
+            inner = os.path.join(path, found.path)
+            if found.reason is None:
+                empty = False
+                yield inner
+            elif not found.reason.startswith(walk.NOT_READ):
+                failed(inner, found.reason)
+        if empty:
+            failed(path, "no image in it")
 
 
-def pixels(path):
+def pixels(path, limit):
     """Return the pixels of the image `path`, or - for standard input.
 
     Raises:
         PictureError: with the reason.
     """
     if path == "-":
-        return decoding.decode(sys.stdin.buffer.read())
-    folder, name = os.path.split(os.path.realpath(path))
-    return decoding.decode(decoding.read(folder, name))
+        return decoding.decode(sys.stdin.buffer.read(), limit)
+    return decoding.decode(decoding.read(path), limit)
 
 
-def predict(model, images, top, failed):
+def predict(model, given, failed):
     """Yield the prediction for each image, a dictionary for JSON.
 
     Args:
         model: `Predictor`.
-        images: paths of files and folders.
-        top: number of classes.
+        given: the parsed command line.
         failed: function of path and reason, called for other files.
     """
-    for path in files(images, failed):
+    for path in files(given.images, failed):
         try:
-            p = model.probabilities(pixels(path))
+            p = model.probabilities(pixels(path, given.max_megapixels))
         except errors.PictureError as error:
             failed(path, error)
             continue
         best = [{"class": model.names[k], "probability": float(p[k])}
-                for k in np.argsort(-p, kind="stable")[:top]]
+                for k in np.argsort(-p, kind="stable")[:given.top]]
         yield {"file": path, **best[0], "top": best}
 
 
 def main():
     """Print a row for each image; return the exit status."""
-    sys.stdout.reconfigure(errors="backslashreplace")    # of file names
+    stage.use_utf8(main)
     given = parser().parse_args()
     if given.top < 1:
         parser().error("--top must be 1 or more")
     try:
-        model = Predictor(given.model)
+        model = Predictor(given.model, given.trust)
     except errors.PipelineError as error:
         parser().error(str(error))
     wrong = []
@@ -135,15 +170,17 @@ def main():
     def failed(path, reason):
         """Report an image that cannot be used."""
         wrong.append(path)
-        print(f"predict_images: {path}: {reason}", file=sys.stderr)
+        print(f"predict_images: {text.escaped(path)}: {reason}",
+              file=sys.stderr)
 
-    found = predict(model, given.images, given.top, failed)
+    found = predict(model, given, failed)
     if given.json:
         print(json.dumps(list(found), indent=2, ensure_ascii=False))
     else:
         for row in found:
-            print(row["file"], *(f"{one['class']}\t{one['probability']:.4f}"
-                                 for one in row["top"]), sep="\t", flush=True)
+            print(text.escaped(row["file"]), *(
+                f"{text.escaped(one['class'])}\t{one['probability']:.4f}"
+                for one in row["top"]), sep="\t", flush=True)
     return 1 if wrong else 0
 
 

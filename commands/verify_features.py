@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
 """Compare all cached arrays with the manifest; repair damaged ones."""
+if not __package__:
+    raise SystemExit("run this as: python -m commands.verify_features")
+
 import argparse
 import os
 import subprocess

@@ -12,6 +12,9 @@ In:  results/metrics.json           scores of transfer
      logs/timings.jsonl             seconds; not tracked
 Out: compare/results/comparison.csv, comparison.png
 """
+if not __package__:
+    raise SystemExit("run this as: python -m compare.compare")
+
 import h5py
 
 from stages.lib.common import files, keras_runtime, manifest, stage, timings

@@ -13,6 +13,9 @@ Out: compare/models/convnet.h5    float32 (n, side, side, 3), 0..255 -> classes
      compare/results/history.csv, history.png  accuracy and loss by epoch
      logs/convnet/<time>/         TensorBoard, not tracked
 """
+if not __package__:
+    raise SystemExit("run this as: python -m compare.convnet")
+
 import time
 
 import numpy as np

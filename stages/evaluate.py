@@ -13,6 +13,9 @@ Out: results/metrics.json   accuracy, loss and calibration of both splits
      results/history.png, confusion.png
      results/mistakes.png   wrong test images, most confident first
 """
+if not __package__:
+    raise SystemExit("run this as: python -m stages.evaluate")
+
 import numpy as np
 from sklearn.metrics import recall_score
 

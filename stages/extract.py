@@ -9,6 +9,9 @@ Out: features/{split}_x.npy      float32 or float16, (n, d) or (n, h, w, c)
      features/manifest.json      how they were computed
      features/scratch/           for the next run, not tracked
 """
+if not __package__:
+    raise SystemExit("run this as: python -m stages.extract")
+
 import shutil
 import time
 

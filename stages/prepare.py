@@ -1,43 +1,24 @@
 #!/usr/bin/env python3
 """Read the data source; carve missing splits from train.
 
-In:  data.source, a descriptor (.yaml), arrays (.npz), or a folder.
-Out: data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for a folder
-                                  (n, 0, 0, 3): `resize` reads the files
+In:  data.source, a descriptor (.yaml), arrays (.npz), a folder, or a table.
+Out: data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for files
+                                  (n, 0, 0, 3): `resize` reads them
      data/prepared/{split}_y.npy  uint8 or int64 (n,)
      data/prepared/{split}.json   which image each row is
      data/prepared/dataset.json   class names
+     data/linked/                 links to the images of a table
      results/refused.json         rejected files, with reasons
      results/data.json            counts of problems in the data
 """
-import numpy as np
-from sklearn.model_selection import train_test_split
+if not __package__:
+    raise SystemExit("run this as: python -m stages.prepare")
 
-from stages.lib.common import arrays, errors, files, stage
+from stages.lib.common import arrays, errors, files, stage, text
 from stages.lib.params import params
-from stages.lib.sources import dataset, rejected_files, source
+from stages.lib.sources import carving, dataset, rejected_files, source
 
-
-def carve(labels, fraction, seed, names, param="data.validation_fraction"):
-    """Return the remaining rows and the carved rows, ascending, int64.
-
-    `fraction` of every class is carved; scikit-learn rounds so that the total
-    is right.
-
-    Raises:
-        SourceError: a class has too few images for two splits.
-    """
-    counts = np.bincount(labels, minlength=len(names))
-    rarest = int(counts.argmin())
-    need = int(np.ceil(1 / min(fraction, 1 - fraction)))
-    if counts[rarest] < need:
-        raise errors.SourceError(
-            f"class {rarest} ({names[rarest]}) has {counts[rarest]} images "
-            f"in train; {param} {fraction:g} needs {need} of each class")
-    train, carved = train_test_split(
-        np.arange(len(labels)), test_size=fraction, stratify=labels,
-        random_state=seed)
-    return np.sort(train), np.sort(carved)
+LISTED = 5    # of many examples
 
 
 def take(split, rows):
@@ -55,7 +36,7 @@ def complete(splits, given, names):
         names: of the classes.
 
     Raises:
-        SourceError: as `carve`; or train has one class, or misses one.
+        SourceError: train has one class, misses one, or a class is too small.
     """
     splits = dict(splits)
     if len(names) < 2:
@@ -66,15 +47,15 @@ def complete(splits, given, names):
     if absent:
         raise errors.SourceError(
             f"{given.source}: train has no image of the class "
-            f"{absent[0]}; add images, or remove the class")
-    for split in ("test", "validation"):
-        if split not in splits:
-            param = f"{split}_fraction"
-            rows, carved = carve(
-                splits["train"].y, getattr(given, param), given.seed, names,
-                f"data.{param}")
-            splits[split] = take(splits["train"], carved)
-            splits["train"] = take(splits["train"], rows)
+            f"{text.escaped(absent[0])}; add images, or remove the class")
+    fractions = {split: getattr(given, f"{split}_fraction")
+                 for split in ("test", "validation") if split not in splits}
+    if fractions:
+        whole = splits["train"]
+        carving.check_counts(whole.y, whole.digests, fractions, names)
+        carved = carving.carve(whole.y, whole.digests, fractions, given.seed)
+        splits.update({split: take(whole, rows)
+                       for split, rows in carved.items()})
     return {split: splits[split] for split in files.SPLITS}
 
 
@@ -108,24 +89,33 @@ def report(splits, names, rejected):
         size = split.x.shape[1:] if split.x.shape[1] else "sizes differ"
         print(f"prepare: {name}: {len(split.y):,} images, {size}")
         if absent[name]:
-            print(f"prepare: {name}: no image of {', '.join(absent[name])}")
-    for image, earlier in leaked[:5]:
-        print(f"prepare: leak: {image} is the same picture as {earlier}")
-    if rejected_files.summary():
-        print(f"prepare: {rejected_files.summary()}")
+            more = len(absent[name]) - LISTED
+            print(f"prepare: {name}: no image of "
+                  f"{', '.join(map(text.escaped, absent[name][:LISTED]))}"
+                  + (f" and {more:,} more classes" if more > 0 else ""))
+    for image, earlier in leaked[:LISTED]:
+        print(f"prepare: leak: {text.escaped(image)} is the same picture as "
+              f"{text.escaped(earlier)}")
+    for line in rejected_files.summary():
+        print(f"prepare: {line}")
     files.write_json("results/data.json", {
-        "leaked_images": len(leaked), "refused_files": len(rejected),
+        "leaked_images": len(leaked),
+        "refused_files": sum(one.files for one in rejected),
         "missing_classes": sum(map(len, absent.values()))})
 
 
 def main():
     """Write the three splits and their summary."""
     given = params.read().data
-    data = source.load(given.source)
+    data = source.load(given)
     rejected_files.write(data.rejected)
     rejected_files.check_share(data.rejected, sum(
         len(split.y) for split in data.splits.values()),
         given.max_refused_fraction)
+    rejected_files.check_classes(data.rejected, data.splits, given.source)
+    if data.unknown:
+        print("prepare: arrays that are not read: "
+              f"{', '.join(map(text.escaped, data.unknown))}")
     splits = complete(data.splits, given, data.class_names)
     for name, split in splits.items():
         arrays.write_array(f"data/prepared/{name}_x.npy", split.x)

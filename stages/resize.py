@@ -6,18 +6,20 @@ In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for a folder
      data/prepared/{split}.json   lists the files in data.source
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
+if not __package__:
+    raise SystemExit("run this as: python -m stages.resize")
+
 import functools
 import os
 import shutil
 
 import numpy as np
+import psutil
 
 from stages.lib.common import arrays, files, parallel, progress, stage
 from stages.lib.common.keras_runtime import tf
-from stages.lib.images import prepared, rescaling
+from stages.lib.images import large_pictures, prepared, rescaling
 from stages.lib.params import params
-
-BATCH = 64    # images in one call of TensorFlow
 
 
 @functools.lru_cache(maxsize=1)    # traced once for all splits
@@ -59,47 +61,65 @@ def jpeg_scaler(given):
                 jpeg.decode(data)[None], **given.model_dump()),
                 tf.uint8)[0], batch,
             fn_output_signature=tf.TensorSpec((given.side, given.side, 3),
-                                              tf.uint8))
+                                              tf.uint8),
+            parallel_iterations=1)    # one image in memory at a time
 
     return scale
 
 
-def resize(images, given):
+def resize(images, given, budget=None):
     """Yield the resized images in batches, uint8 (k, side, side, 3).
 
     Args:
         images: `prepared.Images`.
         given: `params.Resize`.
+        budget: `parallel.MemoryBudget`; by default, all free memory.
     """
     if images.of_files:
-        return from_files(images, given)
+        return from_files(images, given, budget or parallel.MemoryBudget(
+            psutil.virtual_memory().available))
     array, spec = images.array, tf.TensorSpec(
         (None, *images.array.shape[1:]), images.array.dtype)
+    count = large_pictures.batch_size(array.shape[1:3])
     batches = tf.data.Dataset.from_generator(
-        lambda: (array[k:k + BATCH] for k in range(0, len(array), BATCH)),
+        lambda: (array[k:k + count] for k in range(0, len(array), count)),
         output_signature=spec).prefetch(tf.data.AUTOTUNE)
     scaled = batches.map(scaler(given), num_parallel_calls=tf.data.AUTOTUNE)
     return scaled.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
 
-def from_files(images, given):
+def from_files(images, given, budget):
     """Yield the images of a folder in batches; see `resize`."""
-    def batch(first):
-        """Return the images from the row `first` on."""
-        rows = np.arange(first, min(first + BATCH, len(images)))
-        fast = np.array([images.jpeg(row) for row in rows])
-        if fast.all():
-            return jpeg_scaler(given)(
-                [images.read(row) for row in rows]).numpy()
-        resized = np.empty((len(rows), given.side, given.side, 3), np.uint8)
-        if fast.any():
-            resized[fast] = jpeg_scaler(given)(
-                [images.read(row) for row in rows[fast]])
-        for k in np.flatnonzero(~fast):
-            resized[k] = scaler(given)(images[rows[k]][None])[0]
-        return resized
+    def batch(rows):
+        """Return the images of these rows."""
+        with budget.take(max(
+                large_pictures.memory(images, row, given) for row in rows)):
+            return batch_of_files(images, np.array(rows), given)
 
-    return parallel.ordered(batch, range(0, len(images), BATCH))
+    return parallel.ordered(batch, large_pictures.batches(images))
+
+
+def batch_of_files(images, rows, given):
+    """Return the resized images of these rows, one after the other.
+
+    Args:
+        images: `prepared.Images` of files.
+        rows: int64 (k,).
+        given: `params.Resize`.
+
+    Returns:
+        uint8 (k, side, side, 3).
+    """
+    fast = np.array([images.jpeg(row) for row in rows])
+    if fast.all():
+        return jpeg_scaler(given)([images.read(row) for row in rows]).numpy()
+    resized = np.empty((len(rows), given.side, given.side, 3), np.uint8)
+    if fast.any():
+        resized[fast] = jpeg_scaler(given)(
+            [images.read(row) for row in rows[fast]])
+    for k in np.flatnonzero(~fast):
+        resized[k] = scaler(given)(images[rows[k]][None])[0]
+    return resized
 
 
 def main():
@@ -113,12 +133,14 @@ def main():
     files.check_disk_space(
         "data/resized", need, shutil.disk_usage("data").free,
         "lower resize.side, or free disk space")
+    budget = large_pictures.plan(list(splits.values()), given.resize,
+                                 psutil.virtual_memory().available)
     for split, images in splits.items():
         shape = (len(images), side, side, 3)
         with arrays.array_writer(f"data/resized/{split}_x.npy", "uint8",
                                  shape) as out, \
                 progress.bar(f"resize {split}", len(images)) as bar:
-            for batch in resize(images, given.resize):
+            for batch in resize(images, given.resize, budget):
                 out.append(batch)
                 bar.update(len(batch))
 

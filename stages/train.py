@@ -11,6 +11,9 @@ Out: models/head.h5       float32 features -> (n, classes)
      logs/train/<time>/   TensorBoard, not tracked
      models/scratch/      finished epochs of the tail, not tracked
 """
+if not __package__:
+    raise SystemExit("run this as: python -m stages.train")
+
 import contextlib
 import hashlib
 import os

@@ -47,8 +47,8 @@ def refuse(project, monkeypatch, name, pattern):
      r".*views: unknown view 'vflip'; known: identity, or joined by \+: hfl"),
     ({"extract__views": ["hflip"]}, r".*views: must begin with identity"),
     ({"data__validation_fraction": 1.5}, r".*validation_fraction: .*than 1"),
-    ({"data__validation_fraction": 0.01},
-     r"class 0 \(0\) has 20 images in train; .* needs 100 of each class"),
+    ({"backbone__cut": [1]}, "params.yaml: backbone.cut: .*integer or .*str"),
+    ({"data__columns": 3}, "params.yaml: data.columns: .*group of keys, not"),
     ({"data__source": "../tiny.npz"}, r".*source: ../tiny.npz is outside the "
                                       r"repository; write its absolute path: "
                                       r"/.*/tiny.npz"),

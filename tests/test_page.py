@@ -12,6 +12,8 @@ import time
 import pytest
 from conftest import stage
 
+from stages.lib.common import manifest
+
 webdriver = pytest.importorskip("selenium.webdriver") if (
     os.environ.get("BROWSER") != "required") else __import__(
         "selenium.webdriver", fromlist=["webdriver"])
@@ -143,3 +145,38 @@ def test_page(finished, monkeypatch, browser, tmp_path):
     asked = [line["message"] for line in browser.get_log("performance")
              if '"Network.requestWillBeSent"' in line["message"]]
     assert asked and not [line for line in asked if '"url":"http' in line]
+
+
+def test_many_names(project, monkeypatch, browser, tmp_path):
+    """Many classes have a scrolled legend; their names are text only."""
+    names = ["</script><script>document.title = 'run'</script>", "new\nline",
+             "<b>bold</b>", *(f"class {k}" for k in range(3, 4200))]
+    page = str(tmp_path / "page.html")
+    monkeypatch.chdir(project.path)
+    made = manifest.read()
+    manifest.write(made["key"], names, made["arrays"])
+    assert stage(project, monkeypatch, INSPECT, "--html", page,
+                 "--projection", "pca", "--points", "200") is None
+    open_page(browser, page)
+    assert browser.title == "Cached features"
+    assert browser.find_element("id", "key").text.endswith(
+        "; 200 of 300 images")
+    assert browser.find_element("id", "note").text == (
+        "4,200 classes; colours and marks repeat after 60")
+    legend = browser.find_element("id", "legend")
+    assert legend.size["height"] < 200
+    buttons = legend.find_elements("tag name", "button")
+    assert len(buttons) == len(names)
+    for button, name in zip(buttons, [names[0], "new\\nline", names[2]]):
+        assert button.get_attribute("title") == name
+        assert button.text.startswith(f"{name} ")
+    every = browser.find_element("id", "all")
+    assert browser.execute_script(COUNT) == 200
+    every.click()
+    assert browser.execute_script(COUNT) == 0 and every.text == "Show all"
+    buttons = legend.find_elements("tag name", "button")
+    buttons[2].click()
+    assert browser.execute_script(COUNT) == int(
+        buttons[2].text.rsplit(" ", 1)[1]) > 0
+    every.click()
+    assert browser.execute_script(COUNT) == 200

@@ -7,13 +7,15 @@ import runpy
 import sys
 import types
 
+import h5py
 import numpy as np
 import pytest
 from conftest import tiny_arrays
 from pictures import bad, noise, put, saved
 
 from stages.lib.common import keras_runtime
-from stages.lib.training import head
+from stages.lib.common.keras_runtime import keras, tf
+from stages.lib.training import head, numpy_head
 
 
 @pytest.fixture
@@ -91,3 +93,103 @@ def test_usage(predict, finished, words, model, line):
     status, output, errors = predict(*words, model=finished.file(model))
     assert (status, output) == (2, "")
     assert line in errors.splitlines()[-1]
+
+
+def test_folders(predict, tmp_path):
+    """Side and system files are skipped; an empty folder is an error."""
+    for name in ("a\tb\n.png", ".hidden/a.png", "note.txt", "Thumbs.db"):
+        put(str(tmp_path / "in" / name), saved(noise(9, 9), "PNG"))
+    os.makedirs(tmp_path / "none/inner")
+    put(str(tmp_path / "none/note.json"), b"{}")
+    os.symlink("../in", tmp_path / "none/link")
+    status, output, errors = predict("in")
+    assert (status, errors) == (0, "")
+    name, *rest = output.rstrip("\n").split("\t")
+    assert name == r"in/a\tb\n.png" and len(rest) == 2
+    status, output, errors = predict("none")
+    assert (status, output) == (1, "")
+    assert errors.splitlines() == [
+        "predict_images: none/link: a link to a folder",
+        "predict_images: none: no image in it"]
+
+
+@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
+def test_rectangles(predict, tmp_path, mode):
+    """A model of rectangular arrays accepts photographs of any size."""
+    keras_runtime.reset(0)
+    shape = (8, 16, 3)
+    inputs = keras.Input(shape)
+    means = keras.layers.GlobalAveragePooling2D()(inputs)
+    keras_runtime.save_model(
+        keras.Model(inputs, keras.layers.Dense(
+            3, "linear", kernel_initializer="ones")(means)),
+        str(tmp_path / "m.h5"), class_names=["a", "b", "c"], resize_mode=mode)
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[10:30] = 240    # what `crop` keeps
+    put(str(tmp_path / "square.png"), saved(image, "PNG"))
+    put(str(tmp_path / "same.png"), saved(noise(8, 16), "PNG"))
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numpy_head, "to_probabilities", lambda output, _: (
+            seen.append(output[0, 0]), np.ones((1, 3)) / 3)[1])
+        assert predict("square.png", "same.png",
+                       model=str(tmp_path / "m.h5"))[0] == 0
+    expected = {"stretch": 360, "crop": 720, "pad": 180}[mode]
+    assert seen[0] == pytest.approx(expected, abs=30)
+    assert seen[1] == pytest.approx(noise(8, 16).sum() / 128, abs=0.1)
+
+
+def foreign(layer, path, change=lambda config: None):
+    """Write a model of images with `layer`; change its configuration.
+
+    Args:
+        layer: between the images and the classes.
+        path: of the file.
+        change: function of the layer's entry in the configuration.
+    """
+    inputs = keras.Input((8, 8, 3))
+    output = keras.layers.Dense(2)(keras.layers.Flatten()(layer(inputs)))
+    keras_runtime.save_model(keras.Model(inputs, output), path,
+                             class_names=["a", "b"])
+    with h5py.File(path, "a") as file:
+        config = json.loads(file.attrs["model_config"])
+        change(config["config"]["layers"][1])
+        file.attrs["model_config"] = json.dumps(config)
+
+
+def writes(x):
+    """Return `x`, and write a file: what a stranger's model could do."""
+    import pathlib
+    pathlib.Path("owned").touch()
+    return x
+
+
+@pytest.mark.parametrize("layer, change, reason", [
+    (lambda: keras.layers.Lambda(writes, name="evil"), lambda one: None,
+     "the layer 'evil' is a Lambda that this project does not write"),
+    (lambda: keras.Sequential([keras.layers.Lambda(writes, name="inner")]),
+     lambda one: None, "the layer 'inner' is a Lambda"),
+    (lambda: keras.layers.Activation("relu", name="a"),
+     lambda one: one["config"].update(activation={
+         "class_name": "function", "config": "system", "module": "os",
+         "registered_name": "system"}), "it names 'function' of 'os'"),
+    (lambda: keras.layers.Activation("relu", name="a"),
+     lambda one: one.update(module="antigravity"), "it names 'Activation' of"),
+    (lambda: tf.math.abs, lambda one: one["config"].update(
+        function="io.write_file"), "calls 'io.write_file' of TensorFlow"),
+    (lambda: keras.layers.ZeroPadding2D(name="z"),
+     lambda one: one.update(class_name="LSTM"), "is of the class 'LSTM'")])
+def test_strangers_code_is_not_run(predict, tmp_path, layer, change, reason):
+    """A model that could run code of its own is refused, unless trusted."""
+    keras_runtime.reset(0)
+    path = str(tmp_path / "m.h5")
+    foreign(layer(), path, change)
+    (tmp_path / "owned").unlink(missing_ok=True)
+    put(str(tmp_path / "a.png"), saved(noise(8, 8), "PNG"))
+    status, output, errors = predict("a.png", model=path)
+    assert (status, output) == (2, "")
+    assert reason in errors and "add --trust" in errors
+    assert not (tmp_path / "owned").exists()
+    if "Lambda that" in reason:
+        assert predict("a.png", "--trust", model=path)[0] == 0
+        assert (tmp_path / "owned").exists()

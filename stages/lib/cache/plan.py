@@ -65,8 +65,12 @@ def plan(cache, engine, read):
 
 def _disk(cache, need):
     """Print where `need` bytes are written; refuse what does not fit."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo    # half a second
-    repo = Repo()
+    try:
+        repo = Repo()
+    except DvcException as error:
+        raise errors.PlanError(f"{error}; run `git init` once") from error
     dvc, first = repo.cache.local.path, repo.config["cache"].get("type", [""])
     while not os.path.exists(dvc):
         dvc = os.path.dirname(dvc)

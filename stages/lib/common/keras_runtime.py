@@ -27,6 +27,7 @@ def threads():
 
 IDLE_THREADS = threads()    # before TensorFlow starts its own
 VERBOSE = 1 if sys.stderr.isatty() else 0   # Keras' own progress bar
+ITEMS = 4000    # of a list in one attribute; HDF5 allows 64 KB, 16 B an item
 tf.get_logger().setLevel("ERROR")
 
 
@@ -44,7 +45,9 @@ def reset(seed):
 def save_model(model, path, **attributes):
     """Write `model` to `path` (HDF5), completely or not at all.
 
-    `attributes` are added to the file, each a string or a list of strings.
+    `attributes` are added to the file, each a string or a list of strings.  A
+    list that is too long for one attribute is divided as Keras does it, into
+    `name0`, `name1`, …
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file, warnings.catch_warnings():
@@ -52,7 +55,11 @@ def save_model(model, path, **attributes):
                                 "HDF5 file")    # the task requires it
         model.save(file)
         for name, value in attributes.items():
-            file.attrs[name] = value
+            if isinstance(value, str) or len(value) <= ITEMS:
+                file.attrs[name] = value
+                continue
+            for part, first in enumerate(range(0, len(value), ITEMS)):
+                file.attrs[f"{name}{part}"] = value[first:first + ITEMS]
     with files.replacing(path) as out:
         out.write(buffer.getbuffer())
 
@@ -67,3 +74,20 @@ def load_model(path):
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError) as error:
         raise files.no_model(path, error) from error
+
+
+def class_names(path):
+    """Return the class names in the model `path`, a list of str; or None.
+
+    Raises:
+        ArtefactError: missing or damaged.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found, part = file.attrs.get("class_names"), 0
+            while f"class_names{part}" in file.attrs:
+                found = [*(found or ()), *file.attrs[f"class_names{part}"]]
+                part += 1
+    except OSError as error:
+        raise files.no_model(path, error) from error
+    return None if found is None else [str(name) for name in found]

@@ -20,6 +20,7 @@ def run(main, lock=None):
         main: function without arguments.
         lock: name of the stage to exclude; by default, of the running file.
     """
+    use_utf8(main)
     name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     try:
         with _lock(lock or name):
@@ -28,6 +29,28 @@ def run(main, lock=None):
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"{name}: interrupted; no incomplete file remains")
+
+
+def use_utf8(main):
+    """Make names of files independent of the locale, output printable.
+
+    Where names of files are not UTF-8, the process starts again in Python's
+    UTF-8 mode; its output keeps the locale's encoding.  What that lacks is
+    printed as escapes.
+
+    Args:
+        main: a function of the running file.
+    """
+    if (sys.getfilesystemencoding() != "utf-8"
+            and os.environ.get("PYTHONUTF8") != "1"):
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", getattr(
+            sys.stdout, "encoding", None) or "ascii")
+        spec = sys.modules[main.__module__].__spec__
+        os.execv(sys.executable,
+                 [sys.executable, "-m", spec.name, *sys.argv[1:]])
+    if hasattr(sys.stdout, "reconfigure"):    # as stderr's always are
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _lock(name):

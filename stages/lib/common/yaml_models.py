@@ -43,10 +43,27 @@ def parse(model, values, path):
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        keys = [str(key) for key in first["loc"]]
+        first, *others = error.errors()
+        keys = _keys(first, values)
+        same = [one["msg"] for one in others if _keys(one, values) == keys]
         raise errors.ParameterError(
-            f"{path}: {_explain(first, keys, model)}") from error
+            f"{path}: {_explain(first, keys, model, same)}") from error
+
+
+def _keys(error, values):
+    """Return the keys in `values` to which one of pydantic's errors belongs.
+
+    Pydantic adds the name of a type where several types are possible.
+    """
+    keys = []
+    for key in error["loc"]:
+        known = (key in values if isinstance(values, dict)
+                 else isinstance(key, int))
+        if not known and error["type"] != "missing":
+            break
+        keys.append(str(key))
+        values = values[key] if known else None
+    return keys
 
 
 def unknown_name(name, known):
@@ -56,8 +73,15 @@ def unknown_name(name, known):
     return f"unknown name {name!r}; {hint}known: {', '.join(sorted(known))}"
 
 
-def _explain(error, keys, model):
-    """Return one line about one of pydantic's errors."""
+def _explain(error, keys, model, same):
+    """Return one line about one of pydantic's errors.
+
+    Args:
+        error: the first one.
+        keys: those to which it belongs.
+        model: subclass of pydantic.BaseModel.
+        same: messages about other types that are possible there.
+    """
     name = ".".join(keys)
     if error["type"] == "extra_forbidden":
         for key in keys[:-1]:
@@ -66,6 +90,10 @@ def _explain(error, keys, model):
     if error["type"] == "missing":
         return f"{name}: missing; every key is required"
     text = error["msg"].replace("Value error, ", "")
+    if error["type"] == "model_type":
+        text = "Input should be a group of keys"
     if error["type"] == "value_error":
         return f"{name}: {text}"
+    for other in same:
+        text += other.replace("Input should be", " or", 1)
     return f"{name}: {text[0].lower() + text[1:]}, not {error['input']!r}"

@@ -23,7 +23,7 @@ class Images:
 
         Args:
             split: its name.
-            source: data.source; for files, their folder.
+            source: data.source; for files, their folder or table.
 
         Raises:
             ArtefactError: array or list is missing or damaged.
@@ -31,7 +31,9 @@ class Images:
         self.array = arrays.open_array(f"data/prepared/{split}_x.npy", ndim=4)
         self.of_files = self.array.shape[1] == 0
         self.shape = (None, None, 3) if self.of_files else self.array.shape[1:]
-        self._source, self._rows = source, None
+        self._folder = (source if os.path.isdir(source)
+                        else os.path.dirname(source))
+        self._rows = None
         if self.of_files:
             path = f"data/prepared/{split}.json"
             self._rows = files.read_json(path)
@@ -54,6 +56,10 @@ class Images:
             return decoding.decode(self.read(row))
         return np.array(self.array[row])
 
+    def size(self, row):
+        """Return height and width of a row's image."""
+        return self._rows[row]["size"] if self.of_files else self.shape[:2]
+
     def jpeg(self, row):
         """Return whether `jpeg.decode` gives the pixels of a row's file."""
         return self._rows[row]["jpeg"]
@@ -64,7 +70,7 @@ class Images:
         Raises:
             SourceError: it cannot be read, or changed since `prepare` read it.
         """
-        path = os.path.join(self._source, self._rows[row]["image"])
+        path = os.path.join(self._folder, self._rows[row]["image"])
         try:
             with open(path, "rb") as file:
                 data = file.read()

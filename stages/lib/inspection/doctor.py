@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """The doctor of cached features: statistics, duplicates, label errors."""
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from stages.lib.common import files
 from stages.lib.inspection import (
     array_statistics, duplicates, label_errors, neighbours)
+from stages.lib.results import scores
 
 CANDIDATES = 5    # nearest neighbours that may be near duplicates
 
@@ -51,12 +51,12 @@ def examine(cached, given):
         shares[rows] = neighbours.votes(one, cached.labels, len(cached.names))
     exact, near = _duplicates(cached, points, train, rest, found, given.near)
     rows = np.concatenate([train, rest])
-    scores, other = label_errors.scores(
-        shares[rows], label_errors.predictions(
-            points.points, cached.labels, train, rest,
-            len(cached.names))[rows], cached.labels[rows])
-    order = np.argsort(scores, kind="stable")
-    order = order[scores[order] <= given.label_score]
+    label_scores, other = label_errors.scores(
+        shares, label_errors.predictions(
+            points.points, cached.labels, train, rest, len(cached.names)),
+        cached.labels)
+    suspects = rows[np.argsort(label_scores[rows], kind="stable")]
+    suspects = suspects[label_scores[suspects] <= given.label_score]
     similarity = np.concatenate([one.similarity.mean(1) for one in found])
     findings = {
         "key": cached.manifest["key"], "class_names": cached.names,
@@ -66,14 +66,13 @@ def examine(cached, given):
         **_copies(cached, exact, near),
         **_classes(cached, shares, rows, given.top),
         "label_errors": [{
-            **cached.where(rows[k]),
-            "class": cached.names[cached.labels[rows[k]]],
+            **cached.where(k), "class": cached.names[cached.labels[k]],
             "neighbours_predict": cached.names[other[k]],
-            "label_score": float(scores[k])} for k in order],
+            "label_score": float(label_scores[k])} for k in suspects],
         "outliers": [{
             **cached.where(rows[k]), "similarity": float(similarity[k])}
             for k in np.argsort(similarity, kind="stable")[:given.top]]}
-    return Examined(findings, points, shares, rows[order], exact,
+    return Examined(findings, points, shares, suspects, exact,
                     [list(pair[:2]) for pair in near])
 
 
@@ -93,12 +92,6 @@ def _duplicates(cached, points, train, rest, found, threshold):
                                         threshold)]
     exact = duplicates.exact(cached.images, cached.vectors, points.usable)
     return exact, _unequal(near, exact)
-
-
-def confusion(cached, shares, rows):
-    """Return votes against labels of `rows`, counts (classes, classes)."""
-    return confusion_matrix(cached.labels[rows], shares[rows].argmax(1),
-                            labels=range(len(cached.names)))
 
 
 def _first(found):
@@ -132,29 +125,28 @@ def _unequal(pairs, exact):
 
 def _classes(cached, shares, usable, top):
     """Return accuracy of the votes by split, and the most confused pairs."""
-    right = shares.argmax(1) == cached.labels
+    votes = shares.argmax(1)
+    right = votes == cached.labels
     splits = {split: usable[cached.in_split(split)[usable]]
               for split in files.SPLITS}
-    counts = confusion(cached, shares, usable)
-    mistaken = counts + counts.T
-    pairs = sorted(combinations(range(len(cached.names)), 2),
-                   key=lambda pair: -mistaken[pair])[:top]
+    pairs, mistaken = scores.confused_pairs(cached.labels[usable],
+                                            votes[usable])
     return {"accuracy": {split: float(right[rows].mean())
                          for split, rows in splits.items() if len(rows)},
             "pairs": [{"classes": [cached.names[a], cached.names[b]],
-                       "mistaken": int(mistaken[a, b]),
+                       "mistaken": int(count),
                        "separability": _separability(
-                           shares[usable], cached.labels[usable], a, b)}
-                      for a, b in pairs]}
+                           shares, cached.labels, usable, a, b)}
+                      for (a, b), count in zip(pairs[:top], mistaken)]}
 
 
-def _separability(shares, labels, a, b):
+def _separability(shares, labels, usable, a, b):
     """Return the area under the ROC curve of class `b` against `a`, 0..1.
 
     That is the probability that a row of `b` has more votes for `b`, against
     `a`, than a row of `a`; None where one class has no rows.
     """
-    rows = np.flatnonzero((labels == a) | (labels == b))
+    rows = usable[np.isin(labels[usable], (a, b))]
     if len(set(labels[rows])) < 2:
         return None
     return float(roc_auc_score(labels[rows] == b,

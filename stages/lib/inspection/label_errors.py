@@ -11,6 +11,7 @@ from sklearn.model_selection import KFold
 
 FOLDS = 5
 STRENGTH = 0.01    # scikit-learn's C
+ROWS = 1024        # copied at a time
 FLOOR = 1e-3       # added to shares, so that ratios are finite
 
 
@@ -70,9 +71,13 @@ def ratio(shares, labels):
     Returns:
         float (n,), and that other class, integer (n,).
     """
-    rows = np.arange(len(labels))
-    own = shares[rows, labels]
-    others = shares.copy()
-    others[rows, labels] = -1
-    other = others.argmax(1)
-    return (own + FLOOR) / (others[rows, other] + FLOOR), other
+    found, other = np.empty(len(labels)), np.empty(len(labels), np.int64)
+    for first in range(0, len(labels), ROWS):
+        part = shares[first:first + ROWS].copy()
+        rows = np.arange(len(part))
+        own = part[rows, labels[first:first + ROWS]]
+        part[rows, labels[first:first + ROWS]] = -1
+        best = part.argmax(1)
+        found[first:first + ROWS] = (own + FLOOR) / (part[rows, best] + FLOOR)
+        other[first:first + ROWS] = best
+    return found, other

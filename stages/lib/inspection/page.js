@@ -4,6 +4,7 @@
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7",
   "#56b4e9", "#a8980a", "#8c6bb1", "#8d8d8d", "#b15928", "#66c2a5", "#fb8072"];
 const MARKS = ["circle", "diamond", "square", "triangle-up", "cross"];
+const STYLES = COLOURS.length * MARKS.length;    // more classes share them
 const by = id => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const count = DATA.x.length;
@@ -50,13 +51,14 @@ function words(k) {
 
 function traces() {
   const [names, group] = COLOURINGS[by("colour").value];
-  const found = names.map((name, g) => ({
-    type: "scattergl", mode: "markers", name, x: [], y: [], customdata: [],
-    hoverinfo: "none", visible: !hidden.has(g),
+  const found = names.slice(0, STYLES).map((_, g) => ({
+    type: "scattergl", mode: "markers", x: [], y: [], customdata: [],
+    hoverinfo: "none", visible: true,
     marker: {size: 6, opacity: 0.8, color: COLOURS[g % COLOURS.length],
-      symbol: MARKS[Math.floor(g / COLOURS.length) % MARKS.length]}}));
+      symbol: MARKS[Math.floor(g / COLOURS.length)]}}));
   for (let k = 0; k < count; k++) {
-    const one = found[group(k)];
+    if (hidden.has(group(k))) continue;
+    const one = found[group(k) % STYLES];
     one.x.push(DATA.x[k]);
     one.y.push(DATA.y[k]);
     one.customdata.push(k);
@@ -91,14 +93,30 @@ function legend() {
     dot.className = "dot";
     dot.style.background = COLOURS[g % COLOURS.length];
     one.append(`${name} ${many[g].toLocaleString("en")}`);
+    one.title = name;
     one.setAttribute("aria-pressed", String(!hidden.has(g)));
     one.onclick = () => {
       hidden.has(g) ? hidden.delete(g) : hidden.add(g);
       one.setAttribute("aria-pressed", String(!hidden.has(g)));
+      all();
       draw();
     };
     return one;
   }));
+  by("note").textContent = names.length <= STYLES ? "" :
+    `${names.length.toLocaleString("en")} classes; ` +
+    `colours and marks repeat after ${STYLES}`;
+  all();
+}
+
+function all() {
+  const [names] = COLOURINGS[by("colour").value];
+  by("all").textContent = hidden.size ? "Show all" : "Hide all";
+  by("all").onclick = () => {
+    if (hidden.size) hidden.clear(); else names.forEach((_, g) => hidden.add(g));
+    legend();
+    draw();
+  };
 }
 
 function select(k) {
@@ -142,7 +160,8 @@ function hover(event) {
     y - box.offsetHeight - 14 : y + 14)}px`;
 }
 
-by("key").textContent = `${DATA.key}; ${count.toLocaleString("en")} images`;
+by("key").textContent = `${DATA.key}; ${count.toLocaleString("en")} of ` +
+  `${DATA.images.toLocaleString("en")} images`;
 for (const name in COLOURINGS) {
   const one = make("option", name, by("colour"));
   one.value = name;

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from stages.lib.common import files
+from stages.lib.common import files, text
 from stages.lib.inspection import neighbours, report, sprite
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -31,9 +31,9 @@ def write(path, cached, examined, chosen, flat, predicted):
     content = {**_points(cached, examined, chosen, flat, predicted),
                **_lists(cached, examined, chosen),
                "key": report.described(cached.manifest["key"]),
-               "side": SIDE, "columns": columns}
+               "images": len(cached.labels), "side": SIDE, "columns": columns}
     with open(f"{FOLDER}/page.html", encoding="utf-8") as file:
-        text = file.read()
+        html = file.read()
     with open(f"{FOLDER}/page.js", encoding="utf-8") as file:
         script = file.read()
     image = base64.b64encode(
@@ -42,8 +42,8 @@ def write(path, cached, examined, chosen, flat, predicted):
             ("PLOTLY", get_plotlyjs()), ("SCRIPT", script),
             ("SPRITE", f"data:image/webp;base64,{image}"),
             ("CONTENT", json.dumps(content).replace("<", "\\u003c"))]:
-        text = text.replace(f"@{name}@", value, 1)
-    files.write_text(path, text)
+        html = html.replace(f"@{name}@", value, 1)
+    files.write_text(path, html)
 
 
 def _points(cached, examined, chosen, flat, predicted):
@@ -55,7 +55,8 @@ def _points(cached, examined, chosen, flat, predicted):
     # Four digits place a point on any screen.
     return {"x": [float(f"{v:.4g}") for v in flat[:, 0]],
             "y": [float(f"{v:.4g}") for v in flat[:, 1]],
-            "names": cached.names, "splits": list(files.SPLITS),
+            "names": [text.escaped(name) for name in cached.names],
+            "splits": list(files.SPLITS),
             "label": cached.labels[chosen].tolist(),
             "split": cached.split[chosen].tolist(),
             "voted": voted.tolist(),

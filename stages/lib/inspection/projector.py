@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from stages.lib.common import errors, files
+from stages.lib.common import errors, files, text
 from stages.lib.inspection import report, sprite
 
 SIDE = 8192    # pixels: the largest sprite that the projector accepts
@@ -47,9 +47,9 @@ def write(folder, cached, examined, chosen):
     with files.replacing(os.path.join(folder, "features.bytes")) as file:
         file.write(vectors.tobytes())
     table = ["\t".join(["class", "neighbours", "split", "image"])]
+    names = list(map(text.escaped, cached.names))
     table += ["\t".join([
-        cached.names[cached.labels[k]],
-        cached.names[examined.shares[k].argmax()],
+        names[cached.labels[k]], names[examined.shares[k].argmax()],
         files.SPLITS[cached.split[k]], report.place(cached.where(k))])
         for k in chosen]
     files.write_text(os.path.join(folder, "metadata.tsv"),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The findings of the doctor as text."""
-from stages.lib.common import files
+from stages.lib.common import files, text
 
 KEY = ("{application}({options}), {side} px, pooling {pooling}, cut {cut}, "
        "weights {weights:.12}, {dtype} by {engine}")
@@ -32,7 +32,8 @@ def lines(findings, top):
         if pair["mistaken"]:
             separable = "-" if pair["separability"] is None else (
                 f"{pair['separability']:.4f}")
-            yield (f"  {' / '.join(pair['classes']):30} "
+            classes = " / ".join(map(text.escaped, pair["classes"]))
+            yield (f"  {classes:30} "
                    f"{pair['mistaken']:6,} rows, separability {separable}")
     for kind, title in TITLES.items():
         yield ""
@@ -52,9 +53,13 @@ def described(key):
 
 
 def place(where):
-    """Return where an image is, as "train 17" or "train 17 (cat/3.jpg)"."""
+    """Return where an image is, as "train 17" or "train 17 (cat/3.jpg)".
+
+    It is one line, see `text.escaped`.
+    """
     name = f"{where['split']} {where['row']}"
-    return f"{name} ({where['file']})" if "file" in where else name
+    return (f"{name} ({text.escaped(where['file'])})" if "file" in where
+            else name)
 
 
 def _array(one):
@@ -83,7 +88,8 @@ def _entry(kind, one):
         return (" ~ ".join(map(place, one["rows"]))
                 + f", distance {one['distance']:.4f}")
     if kind == "label_errors":
-        return (f"{place(one)}: {one['class']}, neighbours predict "
-                f"{one['neighbours_predict']} (label score "
-                f"{one['label_score']:.4f})")
+        name, other = map(text.escaped, (one["class"],
+                                         one["neighbours_predict"]))
+        return (f"{place(one)}: {name}, neighbours predict {other} (label "
+                f"score {one['label_score']:.4f})")
     return f"{place(one)}: mean similarity {one['similarity']:.4f}"

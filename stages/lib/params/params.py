@@ -47,13 +47,23 @@ class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Columns(Group):
+    """The columns of a table of images."""
+
+    image: Optional[str]
+    label: Optional[str]
+    split: Optional[str]
+
+
 class Data(Group):
     """The data source, and the splits that are carved from train."""
 
     source: Path
+    columns: Columns
     validation_fraction: Fraction
     test_fraction: Fraction
     max_refused_fraction: Share
+    max_megapixels: Rate
     seed: Seed
 
 

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Pictures of the results as PNG; the same values give the same bytes."""
 import io
-import warnings
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from sklearn.metrics import confusion_matrix
 
 from stages.lib.common import files
+from stages.lib.results import lettering, scores
 
-LABELLED = 30    # largest number of classes with names and counts
+CLASSES = 30    # of the confusion matrix, at most
 ROWS, COLUMNS = 4, 6    # of the sheet of mistakes, at most
-LETTERS = 24    # shown of a class name
 
 
 def history(epochs, path):
@@ -54,28 +54,49 @@ def confusion(labels, predicted, names, path):
         labels, predicted: integer (n,).
         names: of the classes.
 
-    Colours show the share of the actual class, numbers count images.
+    Colours show the share of the actual class, numbers count images.  Of many
+    classes, the most confused are shown.
     """
-    counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (labels, predicted), 1)
-    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    side = np.clip(0.55 * len(names), 3, 16)
+    shown = most_confused(labels, predicted, len(names))
+    counts = confusion_matrix(labels, predicted, labels=shown)
+    images = np.bincount(labels, minlength=len(names))[shown, None]
+    share = counts / images.clip(min=1)
+    title = f"Test: {(labels == predicted).sum():,} of {len(labels):,} right"
+    if len(shown) < len(names):
+        title += (f"\nThe {len(shown)} most confused of {len(names):,} "
+                  "classes")
+    side = max(3, 0.55 * len(shown))
     figure = Figure((side + 3, side + 2), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the actual class", shrink=0.8)
-    axes.set(xlabel="predicted", ylabel="actual", title=f"Test: "
-             f"{np.trace(counts):,} of {len(labels):,} right")
-    if len(names) <= LABELLED:
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right",
-                        rotation_mode="anchor", parse_math=False)
-        axes.set_yticks(range(len(names)), names, parse_math=False)
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                axes.text(column, row, count, ha="center", va="center",
-                          fontsize=8, color="white"
-                          if share[row, column] > 0.5 else "black")
+    axes.set(xlabel="predicted", ylabel="actual", title=title)
+    ticks, families = lettering.fit([names[k] for k in shown])
+    axes.set_xticks(range(len(shown)), ticks, rotation=45, ha="right",
+                    rotation_mode="anchor", parse_math=False,
+                    fontfamily=families)
+    axes.set_yticks(range(len(shown)), ticks, parse_math=False,
+                    fontfamily=families)
+    for row, column in np.argwhere(counts):
+        axes.text(column, row, counts[row, column], ha="center", va="center",
+                  fontsize=8,
+                  color="white" if share[row, column] > 0.5 else "black")
     _save(figure, path)
+
+
+def most_confused(labels, predicted, classes):
+    """Return the classes to show, ascending, integer (`CLASSES`,) at most.
+
+    Those of the pairs that are mistaken most often, in either direction; if
+    they are few, others that have images, too.
+
+    Args:
+        labels, predicted: integer (n,).
+        classes: their number.
+    """
+    pairs, _ = scores.confused_pairs(labels, predicted)
+    ranked = [*pairs.ravel(), *np.unique(labels), *range(classes)]
+    return np.sort([*dict.fromkeys(map(int, ranked))][:CLASSES])
 
 
 def mistakes(images, probabilities, labels, names, path):
@@ -94,12 +115,15 @@ def mistakes(images, probabilities, labels, names, path):
     figure = Figure((2 * COLUMNS, 2.5 * rows), layout="constrained")
     figure.suptitle(f"Test: {len(wrong):,} of {len(labels):,} wrong" + (
         "; those of greatest confidence" if len(worst) else ""))
-    for axes, row in zip(figure.subplots(rows, COLUMNS).flat, worst):
+    shown, families = lettering.fit(
+        [names[k] for k in np.concatenate([predicted[worst], labels[worst]])])
+    for axes, row, guess, name in zip(
+            figure.subplots(rows, COLUMNS).flat, worst, shown,
+            shown[len(worst):]):
         axes.imshow(images[row])
-        guess = names[predicted[row]][:LETTERS]
         axes.set_xlabel(f"{guess} {probabilities[row].max():.2f}\n"
-                        f"is {names[labels[row]][:LETTERS]}, row {row}",
-                        fontsize=9, parse_math=False)
+                        f"is {name}, row {row}", fontsize=9,
+                        parse_math=False, fontfamily=families)
     for axes in figure.axes:
         axes.set(xticks=[], yticks=[])
     for axes in figure.axes[len(worst):]:
@@ -146,9 +170,6 @@ def _save(figure, path):
     """Write `figure` without the version of Matplotlib."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    with warnings.catch_warnings():    # a class name in another script
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(buffer, format="png", dpi=100,
-                       metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
     with files.replacing(path) as file:
         file.write(buffer.getvalue())

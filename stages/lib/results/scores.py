@@ -39,3 +39,21 @@ def calibration_error(probabilities, correct):
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(correct))
+
+
+def confused_pairs(labels, predicted):
+    """Return the pairs of classes that are mistaken for each other.
+
+    Args:
+        labels, predicted: integer (n,).
+
+    Returns:
+        Classes, integer (k, 2), the lower one first; how often either is
+        mistaken for the other, integer (k,).  Most frequent pairs first.
+    """
+    wrong = labels != predicted
+    pairs, times = np.unique(
+        np.sort(np.stack([labels[wrong], predicted[wrong]], 1), 1), axis=0,
+        return_counts=True)
+    order = np.argsort(-times, kind="stable")
+    return pairs[order], times[order]

@@ -29,4 +29,5 @@ def load(descriptor):
             f"({' '.join(str(error).split())}); use an .npz file with "
             "x_train, y_train, x_test, y_test, and set data.source to its path"
         ) from error
-    return dataset.Arrays(*train, *test, descriptor.class_names)
+    return dataset.Arrays({"train": train, "test": test},
+                          descriptor.class_names)

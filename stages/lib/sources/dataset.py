@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """The data that every source returns, and their validation."""
-from typing import Dict, List, NamedTuple, Optional
+import re
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from stages.lib.common import digests, errors
+from stages.lib.common import digests, errors, text
+
+UNUSABLE = re.compile("[\0\ud800-\udfff]")    # in a class name
 
 
 class Split(NamedTuple):
@@ -14,7 +17,8 @@ class Split(NamedTuple):
         x: uint8 (n, h, w, 3); (n, 0, 0, 3) if the images are files.
         y: class, uint8 or int64 (n,).
         rows: for each row a dictionary: "image", "class", and for a file
-            "sha256" and "jpeg", whether TensorFlow decodes it.
+            "sha256", "size" (h, w) and "jpeg", whether TensorFlow decodes
+            it.
         digests: those of the pixels of each row, uint8 (n, 16).
     """
 
@@ -25,44 +29,34 @@ class Split(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """The splits of a source by name, class names, rejected files."""
+    """The data of a source.
+
+    Attributes:
+        splits: by name; at least train.
+        class_names: in the order of the labels.
+        rejected: list of `rejected_files.ListedFile`.
+        unknown: names of arrays that are not read.
+    """
 
     splits: Dict[str, Split]
     class_names: List[str]
     rejected: list
+    unknown: Tuple[str, ...] = ()
 
 
 class Arrays(NamedTuple):
-    """Images uint8 (n, h, w, 3), RGB; labels integer (n,), 0..k-1.
+    """A source of arrays, not checked.
 
-    Without class names, classes are named "0", "1", …
+    Attributes:
+        splits: name -> images uint8 (n, h, w, 3), RGB, and labels integer
+            (n,) or (n, 1), 0..k-1.
+        class_names: k names; None: "0", "1", …
+        unknown: names of arrays that are not read.
     """
 
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    splits: Dict[str, Tuple[np.ndarray, np.ndarray]]
     class_names: Optional[List[str]]
-
-
-def check(given, path):
-    """Return `Arrays` with names, and labels in the smallest dtype.
-
-    Raises:
-        SourceError: names the array in `path`, what is wrong, how to fix it.
-    """
-    y_train, y_test = _flatten(given.y_train), _flatten(given.y_test)
-    _check_split(given.x_train, y_train, "train", path)
-    _check_split(given.x_test, y_test, "test", path)
-    if given.x_train.shape[1:] != given.x_test.shape[1:]:
-        raise errors.SourceError(
-            f"{path}: x_train has images of "
-            f"{given.x_train.shape[1:]}, x_test of "
-            f"{given.x_test.shape[1:]}: make them equal")
-    names = _check_classes(y_train, y_test, given.class_names, path)
-    dtype = label_dtype(names)
-    return Arrays(given.x_train, y_train.astype(dtype),
-                  given.x_test, y_test.astype(dtype), names)
+    unknown: Tuple[str, ...] = ()
 
 
 def label_dtype(names):
@@ -70,17 +64,30 @@ def label_dtype(names):
     return np.uint8 if len(names) <= 256 else np.int64
 
 
-def from_arrays(given):
-    """Return the `Dataset` of checked `Arrays`: splits train and test."""
-    names = given.class_names
+def from_arrays(given, path):
+    """Return the `Dataset` of `Arrays`.
+
+    Raises:
+        SourceError: names the array in `path`, what is wrong, how to fix it.
+    """
+    labels = {split: _flatten(y) for split, (_, y) in given.splits.items()}
+    for split, (x, _) in given.splits.items():
+        _check_split(x, labels[split], split, path)
+    shape = given.splits["train"][0].shape[1:]
+    for split, (x, _) in given.splits.items():
+        if x.shape[1:] != shape:
+            raise errors.SourceError(
+                f"{path}: x_train has images of {shape}, x_{split} of "
+                f"{x.shape[1:]}: make them equal")
+    names = _check_classes(labels, given.class_names, path)
     splits = {}
-    for split, x, y in [("train", given.x_train, given.y_train),
-                        ("test", given.x_test, given.y_test)]:
+    for split, (x, _) in given.splits.items():
+        y = labels[split].astype(label_dtype(names))
         rows = [{"image": f"x_{split}[{k}]", "class": names[label]}
                 for k, label in enumerate(y)]
         splits[split] = Split(x, y, rows, digests.of_all(
             lambda rows, x=x: np.ascontiguousarray(x[rows]), len(x)))
-    return Dataset(splits, names, [])
+    return Dataset(splits, names, [], given.unknown)
 
 
 def _check_split(x, y, split, path):
@@ -105,9 +112,15 @@ def _check_split(x, y, split, path):
             f"{len(y)}: each image needs one label")
 
 
-def _check_classes(y_train, y_test, names, path):
-    """Return the class names, or raise a SourceError."""
-    present = np.unique(y_train)
+def _check_classes(labels, names, path):
+    """Return the class names, or raise a SourceError.
+
+    Args:
+        labels: split -> labels, integer (n,).
+        names: of the source, or None.
+        path: of the source, named in errors.
+    """
+    present = np.unique(labels["train"])
     wrong = np.flatnonzero(present != np.arange(len(present)))
     if len(wrong):
         label = int(present[wrong[0]])
@@ -118,13 +131,19 @@ def _check_classes(y_train, y_test, names, path):
         raise errors.SourceError(
             f"{path}: y_train: all images are of one class; "
             "at least two are needed")
-    if y_test.min() < 0 or y_test.max() >= len(present):
-        label = int(y_test.min() if y_test.min() < 0 else y_test.max())
-        raise errors.SourceError(
-            f"{path}: y_test: label {label}; the labels of "
-            f"train are 0..{len(present) - 1}")
+    for split, y in labels.items():
+        if y.min() < 0 or y.max() >= len(present):
+            label = int(y.min() if y.min() < 0 else y.max())
+            raise errors.SourceError(
+                f"{path}: y_{split}: label {label}; the labels of "
+                f"train are 0..{len(present) - 1}")
     if names is None:
         return [str(k) for k in range(len(present))]
+    unusable = [name for name in names if UNUSABLE.search(name)]
+    if unusable:
+        raise errors.SourceError(
+            f"{path}: class_names: {text.escaped(unusable[0])} contains a NUL "
+            "or half a character, which no file can contain; rename it")
     if len(names) != len(present) or len(set(names)) != len(names):
         raise errors.SourceError(
             f"{path}: class_names: {len(set(names))} different "

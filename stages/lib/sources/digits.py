@@ -31,5 +31,5 @@ def load(descriptor):
     x_train, x_test, y_train, y_test = train_test_split(
         x, y, test_size=descriptor.test_fraction, stratify=y,
         random_state=descriptor.seed)
-    return dataset.Arrays(x_train, y_train, x_test, y_test,
-                          descriptor.class_names)
+    return dataset.Arrays({"train": (x_train, y_train),
+                           "test": (x_test, y_test)}, descriptor.class_names)

@@ -8,29 +8,39 @@ import os
 
 from stages.lib.common import errors
 from stages.lib.params import descriptor
-from stages.lib.sources import cifar10, dataset, digits, npz
+from stages.lib.sources import cifar10, dataset, digits, npz, watched_files
 
 DESCRIBED = {"cifar10": cifar10, "digits": digits}    # by a descriptor
+TABLES = (".csv", ".tsv", ".parquet")
 
 
-def load(path):
-    """Return the `dataset.Dataset` of the source `path`, validated.
+def load(given):
+    """Return the `dataset.Dataset` of the source, validated.
+
+    Args:
+        given: `params.Data`.
 
     Raises:
         SourceError: names the file and array, what is wrong and how to fix it.
         ParameterError: names the descriptor's key.
     """
+    path = given.source
+    ending = os.path.splitext(path)[1].lower()
+    if ending in TABLES and not os.path.isdir(path):
+        from stages.lib.sources import table
+        return table.load(path, given)
+    watched_files.watch([])
     if os.path.isdir(path):
         from stages.lib.sources import folder
-        return folder.load(path)
-    if path.endswith((".yaml", ".yml")):
+        return folder.load(path, given)
+    if ending in (".yaml", ".yml"):
         described = descriptor.read(path, {
             kind: module.Descriptor for kind, module in DESCRIBED.items()})
         arrays = DESCRIBED[described.kind].load(described)
-    elif path.endswith(".npz"):
+    elif ending == ".npz":
         arrays = npz.load(path)
     else:
         raise errors.SourceError(
-            f"data.source: {path}: unknown kind of source; known: a "
-            "descriptor (.yaml), arrays (.npz), a folder")
-    return dataset.from_arrays(dataset.check(arrays, path))
+            f"data.source: {path}: unknown kind of source; known: a folder, "
+            "a table (.csv, .parquet), arrays (.npz), a descriptor (.yaml)")
+    return dataset.from_arrays(arrays, path)

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Check that this Python has what the pipeline needs, before its imports.
+
+Python 3.8 and later can parse this file.  (`importlib.metadata` takes 20 ms.)
+"""
+import importlib.util
+import os
+import sys
+
+OLDEST, TOO_NEW = (3, 9), (3, 12)    # of TensorFlow 2.15
+
+
+def check():
+    """Exit with one line if this is not a Python as `make setup` makes it."""
+    reason = _reason()
+    if reason:
+        version = ".".join(map(str, sys.version_info[:2]))
+        sys.exit(f"{sys.executable} (Python {version}) cannot run this: "
+                 f"{reason}; run `make setup` once, then "
+                 "`. .venv/bin/activate`")
+
+
+def _reason():
+    """Return why this Python cannot run the pipeline, or None."""
+    if not OLDEST <= sys.version_info[:2] < TOO_NEW:
+        return "TensorFlow 2.15 needs Python 3.9, 3.10 or 3.11"
+    for package in ("dvc", "tensorflow"):    # others come with them
+        found = importlib.util.find_spec(package)
+        if found is None or not found.origin:
+            return f"it has no package {package}"
+    folder = os.path.dirname(os.path.dirname(found.origin))
+    versions = [name[len("tensorflow-"):-len(".dist-info")]
+                for name in os.listdir(folder)
+                if name.startswith("tensorflow-")
+                and name.endswith(".dist-info")]
+    if versions and not any(one.startswith("2.15.") for one in versions):
+        return f"it has TensorFlow {versions[0]}, needed is 2.15"
+    return None
