@@ -47,6 +47,17 @@ def copy(source, target):
                                f"here ({error.strerror})")
 
 
+def check_intact(project, *outs):
+    """Exit if one of `outs` was damaged after a stage of `project` wrote it.
+    """
+    subprocess, sys = __import__("subprocess"), __import__("sys")
+    command = [sys.executable, "-m", "commands.verify_artefacts", *outs]
+    if subprocess.run(command, cwd=project, check=False,
+                      stdout=subprocess.DEVNULL).returncode:
+        sys.exit("0-transfer.py: damaged, see above; no new cifar10.h5 is "
+                 "written")
+
+
 def main():
     """Run the pipeline and copy its model to the current directory."""
     os, sys = __import__("os"), __import__("sys")
@@ -61,8 +72,10 @@ def main():
         sys.exit("0-transfer.py: the pipeline failed, see above; no new "
                  "cifar10.h5 is written" + ("" if is_git else (
                      f"; DVC needs a git repository: git init {project}")))
-    model = os.path.join(project, __import__("dvc.api").api.params_show(
-        repo=project)["fuse"]["output"])
+    output = __import__("dvc.api").api.params_show(
+        repo=project)["fuse"]["output"]
+    check_intact(project, output, "results/metrics.json")
+    model = os.path.join(project, output)
     if os.path.realpath(model) != os.path.realpath("cifar10.h5"):
         copy(model, "cifar10.h5")
     with open(os.path.join(project, "results", "metrics.json"),

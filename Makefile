@@ -5,8 +5,8 @@
 # make sweep    run every application through all parts: docs/applications.md
 # make cuts     list where the backbone can be cut, with disk space and work
 # make plan     print what extract would compute, why, its disk, memory, time
-# make verify   compare the cached features with their manifest
-# make repair   verify, then compute damaged rows again
+# make verify   compare all files that DVC tracks with what was written
+# make repair   verify, then write damaged files again
 # make inspect  run the doctor of the cached features
 # PYTHON names an interpreter, VENV another folder for its environment.
 
@@ -70,10 +70,10 @@ plan: setup
 	@$(IN_ENVIRONMENT) python -m commands.plan_extract
 
 verify: setup
-	@$(IN_ENVIRONMENT) python -m commands.verify_features
+	@$(IN_ENVIRONMENT) python -m commands.verify_artefacts
 
 repair: setup
-	@$(IN_ENVIRONMENT) python -m commands.verify_features --repair
+	@$(IN_ENVIRONMENT) python -m commands.verify_artefacts --repair
 
 inspect: setup
 	@$(IN_ENVIRONMENT) python -m commands.inspect_features

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Convert torchvision's AlexNet weights for `backbone.weights`."""
-if not __package__:
-    raise SystemExit("run this as: python -m commands.convert_alexnet")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import argparse
 

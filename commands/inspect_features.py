@@ -11,8 +11,9 @@ Out: results/inspect/*/*.csv  plots for `dvc plots show`
 Exit status: 0, or 1 if a kind of finding that --fail-on names is found, 2 if
 an option is invalid.
 """
-if not __package__:
-    raise SystemExit("run this as: python -m commands.inspect_features")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import json
 import os
@@ -23,6 +24,7 @@ from stages.lib.common import errors, files, manifest, stage
 from stages.lib.inspection import (
     cached_features, difference, doctor, options, page, projection, projector,
     report, revision)
+from stages.lib.results import confusion
 
 
 def predictions(features, chosen):
@@ -70,10 +72,9 @@ def write(features, examined, given):
                 in zip(flat, features.labels[chosen])))
         rows = np.flatnonzero(
             features.in_split("test") & examined.space.usable)
-        files.write_csv(
-            f"{options.PLOTS}/neighbours/votes.csv", ["actual", "predicted"], (
-                [names[features.labels[k]], names[examined.shares[k].argmax()]]
-                for k in rows))
+        confusion.write(
+            f"{options.PLOTS}/neighbours/votes.csv", features.labels[rows],
+            examined.shares[rows].argmax(1), names)
 
 
 def check(findings, unwanted):

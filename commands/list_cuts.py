@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """List the cuts of the backbone: map, disk space, work left to training."""
-if not __package__:
-    raise SystemExit("run this as: python -m commands.list_cuts")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import argparse
 

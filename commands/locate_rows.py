@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Find the image of a row, and the rows of an image."""
-if not __package__:
-    raise SystemExit("run this as: python -m commands.locate_rows")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import argparse
 import os
 import re
 
 from stages.lib.common import errors, files, stage, text
+from stages.lib.images import prepared
 
 ABOUT = """Print row, image, class and, for a file, its SHA-256, separated by
 tabs; tabs, line ends and backslashes in names as escapes (\\t, \\n, \\\\)."""
@@ -50,8 +52,7 @@ def main():
                                      description=ABOUT)
     parser.add_argument("what", metavar="WHAT", nargs="+", help=WHAT)
     given = parser.parse_args()
-    rows = {split: files.read_json(f"data/prepared/{split}.json")
-            for split in files.SPLITS}
+    rows = {split: prepared.rows(split) for split in files.SPLITS}
     for what in given.what:
         for split, number in find(what, rows):
             row = rows[split][number]

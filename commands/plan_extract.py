@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Print what extract would compute, why, and its disk, memory and time."""
-if not __package__:
-    raise SystemExit("run this as: python -m commands.plan_extract")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import argparse
 

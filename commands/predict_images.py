@@ -7,8 +7,9 @@ Out: on standard output, a table or JSON; on standard error, a line for each
      file that is not an image.  Exit status: 0, or 1 if a file failed, 2 if
      the command is invalid or the model cannot be read or is not trusted.
 """
-if not __package__:
-    raise SystemExit("run this as: python -m commands.predict_images")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import argparse
 import json
@@ -19,7 +20,8 @@ import h5py
 import numpy as np
 from PIL import Image, ImageOps
 
-from stages.lib.common import errors, keras_runtime, stage, text
+from stages.lib.common import (
+    errors, keras_runtime, model_seal, stage, text)
 from stages.lib.fusing import safe_loading
 from stages.lib.images import decoding
 from stages.lib.sources import walk
@@ -59,9 +61,12 @@ class Predictor:
             trust: load layers that could run code of their own, too.
 
         Raises:
-            ArtefactError: it cannot be read.
-            PipelineError: it is not a fused model, or not trusted.
+            ArtefactError: it cannot be read, or is damaged.
+            PipelineError: it is not a fused model, not trusted, or of another
+                Python.
         """
+        model_seal.check(path)
+        keras_runtime.check_python(path)
         if not trust:
             safe_loading.check(path)
         self._model = keras_runtime.load_model(path)

@@ -12,12 +12,14 @@ In:  results/metrics.json           scores of transfer
      logs/timings.jsonl             seconds; not tracked
 Out: compare/results/comparison.csv, comparison.png
 """
-if not __package__:
-    raise SystemExit("run this as: python -m compare.compare")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import h5py
 
-from stages.lib.common import files, keras_runtime, manifest, stage, timings
+from stages.lib.common import (
+    files, keras_runtime, manifest, model_seal, seals, stage, timings)
 from stages.lib.params import params
 from stages.lib.results import charts
 
@@ -28,8 +30,13 @@ SCORES = ("accuracy", "accuracy_low", "accuracy_high")
 
 
 def parameters(path):
-    """Return the number of weights in the Keras model at `path`, an `.h5`."""
+    """Return the number of weights in the Keras model at `path`, an `.h5`.
+
+    Raises:
+        ArtefactError: missing or damaged.
+    """
     found = []
+    model_seal.check(path)
     with h5py.File(path) as file:
         file["model_weights"].visititems(lambda _, item: found.append(
             item.size) if isinstance(item, h5py.Dataset) else None)
@@ -69,6 +76,8 @@ def convnet_seconds():
 def main():
     """Write, print and draw the table."""
     rows = []
+    seals.check("evaluate", "results/metrics.json")
+    seals.check("convnet", "compare/results/convnet.json", project="compare/")
     for model, metrics, seconds, whole, learned in [
             ("transfer", "results/metrics.json", transfer_seconds(),
              params.read().fuse.output, files.HEAD),

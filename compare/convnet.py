@@ -13,8 +13,9 @@ Out: compare/models/convnet.h5    float32 (n, side, side, 3), 0..255 -> classes
      compare/results/history.csv, history.png  accuracy and loss by epoch
      logs/convnet/<time>/         TensorBoard, not tracked
 """
-if not __package__:
-    raise SystemExit("run this as: python -m compare.convnet")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import time
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from stages.lib.backbone import simple_cnn
 from stages.lib.common import (
-    arrays, errors, files, keras_runtime, stage, timings)
+    arrays, errors, files, keras_runtime, seals, stage, timings)
 from stages.lib.common.keras_runtime import keras
 from stages.lib.images import rescaling
 from stages.lib.params import compare, params
@@ -42,6 +43,8 @@ def labelled(split, side):
     Raises:
         ArtefactError: missing, damaged, or of different runs.
     """
+    seals.check("resize", f"data/resized/{split}_x.npy")
+    seals.check("prepare", f"data/prepared/{split}_y.npy")
     images = arrays.open_array(f"data/resized/{split}_x.npy", ndim=4)
     labels = arrays.open_array(f"data/prepared/{split}_y.npy", ndim=1)
     if len(images) != len(labels):
@@ -135,6 +138,7 @@ def keep_history(history):
 def main():
     """Train, keep the best epoch, score it."""
     given = params.read(compare.Compare, "compare").convnet
+    seals.check("prepare", "data/prepared/dataset.json")
     names = files.read_json("data/prepared/dataset.json")["class_names"]
     one_hot = np.eye(len(names), dtype="float32")
     splits = {split: labelled(split, given.side) for split in files.SPLITS}

@@ -3,26 +3,34 @@
 
 In:  features/{validation,test}_x.npy       float32 or float16 (n, d)
      data/prepared/{validation,test}_y.npy  uint8 or int64 (n,)
+     data/prepared/dataset.json             rows of test that leak
+     data/prepared/test.json                names of the test images
      features/manifest.json                 class names
-     models/head.h5
+     models/head.h5                         and its temperature
      results/history.csv                    of the training
      data/resized/test_x.npy                uint8 (n, s, s, 3), for pictures
-Out: results/metrics.json   accuracy, loss and calibration of both splits
-     results/classes.csv    test accuracy of each class
-     results/confusion.csv  actual and predicted class of each test image
+Out: results/metrics.json   accuracy, loss and calibration of both splits,
+                            and the temperature
+     results/classes.csv    test accuracy of each class, worst first
+     results/confused.csv   pairs of classes, most confused first
+     results/confusion.csv  actual and predicted class of each test image; of
+                            many classes, of those most confused
+     results/reliability.csv  confidence and accuracy of the test images
      results/history.png, confusion.png
-     results/mistakes.png   wrong test images, most confident first
+     results/reliability.png  the same, and before the temperature
+     results/mistakes.png   wrong test images, worst first
 """
-if not __package__:
-    raise SystemExit("run this as: python -m stages.evaluate")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import numpy as np
-from sklearn.metrics import recall_score
 
-from stages.lib.common import arrays, errors, files, manifest, stage
+from stages.lib.common import arrays, errors, files, manifest, seals, stage
 from stages.lib.params import params
-from stages.lib.results import charts, scores
-from stages.lib.training import numpy_head
+from stages.lib.results import (
+    calibration, charts, confusion, matrix, mistakes, reliability, scores)
+from stages.lib.training import numpy_head, temperature
 
 
 def probabilities(splits, classes):
@@ -45,31 +53,99 @@ def probabilities(splits, classes):
     return [head.probabilities(model, x) for x in splits]
 
 
+def without_leaks(predictions, labels):
+    """Return the scores of test without its leaked images; None if none leak.
+
+    Args:
+        predictions: of test, float64 (n, classes).
+        labels: integer (n,).
+    """
+    path = "data/prepared/dataset.json"
+    leaked = files.read_json(path)["leaked_rows"].get("test", [])
+    kept = np.setdiff1d(np.arange(len(labels)), leaked)
+    if not leaked or not len(kept):
+        return None
+    return {"images": len(kept),
+            **scores.scores(predictions[kept], labels[kept])}
+
+
+def show_calibration(predictions, labels, fitted):
+    """Write the table and the diagram of accuracy by confidence.
+
+    Args:
+        predictions: float64 (n, classes), at the temperature `fitted`.
+        labels: integer (n,).
+    """
+    rows = calibration.reliability(predictions, labels)
+    files.write_csv("results/reliability.csv", rows[0],
+                    (row.values() for row in rows))
+    reliability.draw(temperature.without(predictions, fitted), predictions,
+                     labels, fitted, "results/reliability.png")
+
+
+def show_confusion(predictions, labels, names):
+    """Write the tables of classes and pairs, and the confusion matrix.
+
+    Args:
+        predictions: float64 (n, classes).
+        labels: integer (n,).
+        names: of the classes.
+
+    Returns:
+        The most confused pairs, a list of lines for people.
+
+    Raises:
+        ArtefactError: data/prepared/test.json is not of these images.
+    """
+    path = "data/prepared/test.json"
+    rows = files.read_json(path)
+    if len(rows) != len(labels):
+        raise files.unusable(path, f"{len(rows)} rows, not {len(labels)}")
+    predicted = predictions.argmax(axis=1)
+    pairs = confusion.pairs(labels, predictions, names,
+                            [row["image"] for row in rows])
+    files.write_csv("results/confused.csv", confusion.PAIRS, pairs)
+    every = confusion.ordered(labels, predictions)
+    files.write_csv("results/classes.csv", confusion.CLASSES,
+                    confusion.classes(labels, predicted, every, names))
+    confusion.write("results/confusion.csv", labels, predicted, names)
+    matrix.draw(labels, predicted, every, names, "results/confusion.png")
+    return confusion.lines(pairs)
+
+
 def main():
     """Write metrics and plots; check the accuracy floor."""
     floor = params.read().evaluate.accuracy_floor
+    seals.check("prepare", "data/prepared/dataset.json",
+                "data/prepared/test.json")
+    seals.check("resize", "data/resized/test_x.npy")
+    seals.check("train", "results/history.csv")
     names = manifest.read()["class_names"]
     splits = ("validation", "test")
     features, labels = zip(*map(manifest.labelled, splits))
     predictions = probabilities(features, len(names))
-    metrics = {split: scores.scores(p, y) for split, p, y in zip(
-        splits, predictions, labels)}
+    metrics = {"temperature": temperature.read(), **{
+        split: scores.scores(p, y) for split, p, y in zip(
+            splits, predictions, labels)}}
     labels, predictions = labels[1], predictions[1]    # of test
-    predicted = predictions.argmax(axis=1)
+    honest = without_leaks(predictions, labels)
+    if honest:
+        metrics["test_without_leaks"] = honest
     files.write_json("results/metrics.json", metrics)
-    recall = recall_score(labels, predicted, labels=range(len(names)),
-                          average=None, zero_division=np.nan)
-    files.write_csv("results/classes.csv", ["class", "accuracy"],
-                    zip(names, recall))
-    files.write_csv("results/confusion.csv", ["actual", "predicted"],
-                    ((names[a], names[b]) for a, b in zip(labels, predicted)))
+    show_calibration(predictions, labels, metrics["temperature"])
     charts.history(files.read_columns("results/history.csv", files.HISTORY,
                                       ["part"]), "results/history.png")
-    charts.confusion(labels, predicted, names, "results/confusion.png")
-    charts.mistakes(arrays.open_array("data/resized/test_x.npy", ndim=4),
-                    predictions, labels, names, "results/mistakes.png")
+    pairs = show_confusion(predictions, labels, names)
+    mistakes.draw(arrays.open_array("data/resized/test_x.npy", ndim=4),
+                  predictions, labels, names, "results/mistakes.png")
     accuracy = metrics["test"]["accuracy"]
-    print(f"evaluate: test accuracy {accuracy:.4f}")
+    print(f"evaluate: test accuracy {accuracy:.4f}" + (
+        f"; {honest['accuracy']:.4f} without the "
+        f"{len(labels) - honest['images']:,} images that are in train or "
+        "validation, too" if honest else ""))
+    if pairs:
+        print(f"evaluate: most often confused: {', '.join(pairs)}; "
+              "all in results/confused.csv")
     if floor is not None and accuracy < floor:
         raise errors.AccuracyError(f"test accuracy {accuracy:.4f} is below "
                                    f"evaluate.accuracy_floor {floor:g}")

@@ -9,8 +9,9 @@ Out: features/{split}_x.npy      float32 or float16, (n, d) or (n, h, w, c)
      features/manifest.json      how they were computed
      features/scratch/           for the next run, not tracked
 """
-if not __package__:
-    raise SystemExit("run this as: python -m stages.extract")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import shutil
 import time
@@ -18,7 +19,8 @@ import time
 from stages.lib.backbone import backbone, cuts
 from stages.lib.cache import compute, lookup, plan
 from stages.lib.common import (
-    arrays, errors, files, keras_runtime, manifest, progress, stage, timings)
+    arrays, errors, files, keras_runtime, manifest, progress, seals, stage,
+    timings)
 from stages.lib.engines import engine
 from stages.lib.images import views
 from stages.lib.params import names, params
@@ -54,6 +56,19 @@ def images(wanted, side):
                if view != names.IDENTITY}}
 
 
+def check(images):
+    """Raise an ArtefactError if the resized images are damaged.
+
+    Args:
+        images: array -> digests of each row's pixels.
+    """
+    paths = {f"data/resized/{split}_x.npy": images[split]
+             for split in files.SPLITS}
+    seals.check("resize", *paths, known={
+        path: seals.of_rows(arrays.open_array(path), rows)
+        for path, rows in paths.items()})
+
+
 def look_up(given):
     """Find the rows that are known, print the plan.
 
@@ -65,6 +80,7 @@ def look_up(given):
 
     Raises:
         PlanError: the features do not fit on disk or into memory.
+        ArtefactError: the resized images are missing or damaged.
     """
     keras_runtime.reset(seed=0)
     model = backbone.build(given.backbone, given.resize.side)
@@ -76,6 +92,7 @@ def look_up(given):
     wanted = images(given.extract.views, given.resize.side)
     cache = lookup.Cache(key, wanted, frozen.output_shape[1:],
                          given.extract.dtype)
+    check(cache.images)
     loaded = engine.load(
         given.extract.engine, frozen, cache.folder) if cache.count else None
     plan.plan(cache, loaded, wanted["train"][0])
@@ -96,6 +113,7 @@ def finish(cache, class_names):
 def main():
     """Compute the rows that are not known, write arrays and manifest."""
     given = params.read()
+    seals.check("prepare", "data/prepared/dataset.json")
     dataset = files.read_json("data/prepared/dataset.json")
     cache, loaded = look_up(given)
     start = time.monotonic()

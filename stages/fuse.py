@@ -8,14 +8,18 @@ In:  models/head.h5                head, or tail and head
      data/prepared/{split}.json    folder, the files that it lists
 Out: fuse.output          float32 (n, h, w, 3), raw pixels 0..255 -> classes;
                           for a folder, any height and width
-     results/parity.json  largest differences, see stages/lib/fusing/parity.py
+     results/parity.json  largest differences, and what rounding explains
 """
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
+
 import contextlib
 import os
 
 from stages.lib.backbone import backbone, cuts
 from stages.lib.common import errors, files, keras_runtime, manifest, stage
-from stages.lib.fusing import fresh_process, fused_model, parity
+from stages.lib.fusing import fresh_process, fused_model, parity, verdict
 from stages.lib.images import prepared
 from stages.lib.params import params
 from stages.lib.training import head
@@ -64,12 +68,19 @@ def main():
             try:
                 measured = fresh.call(CANDIDATE, given.data.source)
                 files.write_json("results/parity.json", measured["result"])
-                parity.judge(measured, key)
+                verdict.judge(measured, key)
             except errors.ParityError as error:
                 raise errors.ParityError(
                     f"no {output} written: {error}") from error
             os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
             files.put(CANDIDATE, output)
+            result = measured["result"]
+            print(f"fuse: {output}: on {result['images']} images, its "
+                  "probabilities differ from those of the cached features by "
+                  f"at most {result['probability_difference']:.2g}")
+            note = verdict.note(measured, key)
+            if note:
+                print(f"fuse: {note}")
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(CANDIDATE)

@@ -6,17 +6,19 @@ Out: data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for files
                                   (n, 0, 0, 3): `resize` reads them
      data/prepared/{split}_y.npy  uint8 or int64 (n,)
      data/prepared/{split}.json   which image each row is
-     data/prepared/dataset.json   class names
+     data/prepared/dataset.json   class names; rows that leak
      data/linked/                 links to the images of a table
      results/refused.json         rejected files, with reasons
      results/data.json            counts of problems in the data
 """
-if not __package__:
-    raise SystemExit("run this as: python -m stages.prepare")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 from stages.lib.common import arrays, errors, files, stage, text
 from stages.lib.params import params
-from stages.lib.sources import carving, dataset, rejected_files, source
+from stages.lib.sources import (
+    carving, dataset, equal_pictures, rejected_files, source)
 
 LISTED = 5    # of many examples
 
@@ -65,25 +67,15 @@ def missing(split, names):
     return [name for k, name in enumerate(names) if k not in present]
 
 
-def leaks(splits):
-    """Return pairs of images with the same pixels in two splits.
-
-    Args:
-        splits: name -> `dataset.Split`, in the order of the splits.
-    """
-    first, found = {}, []
-    for split in splits.values():
-        found += [(row["image"], first[digest.tobytes()]) for row, digest
-                  in zip(split.rows, split.digests)
-                  if digest.tobytes() in first]
-        for row, digest in zip(split.rows, split.digests):
-            first.setdefault(digest.tobytes(), row["image"])
-    return found
-
-
 def report(splits, names, rejected):
-    """Print a summary, and write results/data.json."""
-    leaked = leaks(splits)
+    """Print a summary, and write results/data.json.
+
+    Returns:
+        split -> its rows that are in an earlier split, too.
+    """
+    equal = equal_pictures.groups(splits)
+    pairs = equal_pictures.leaks(equal, splits)
+    leaked = equal_pictures.leaked_rows(pairs)
     absent = {name: missing(split, names) for name, split in splits.items()}
     for name, split in splits.items():
         size = split.x.shape[1:] if split.x.shape[1] else "sizes differ"
@@ -93,15 +85,18 @@ def report(splits, names, rejected):
             print(f"prepare: {name}: no image of "
                   f"{', '.join(map(text.escaped, absent[name][:LISTED]))}"
                   + (f" and {more:,} more classes" if more > 0 else ""))
-    for image, earlier in leaked[:LISTED]:
-        print(f"prepare: leak: {text.escaped(image)} is the same picture as "
-              f"{text.escaped(earlier)}")
-    for line in rejected_files.summary():
+    for line in [*equal_pictures.lines(equal, splits),
+                 *rejected_files.summary()]:
         print(f"prepare: {line}")
     files.write_json("results/data.json", {
-        "leaked_images": len(leaked),
+        "leaked_images": sum(map(len, leaked.values())),
+        "leaks": {f"{later}_in_{earlier}": len(rows)
+                  for (earlier, later), rows in pairs.items()},
+        "contradicted_pictures": len(equal_pictures.conflicts(equal, splits)),
+        "copies": equal_pictures.copies(equal, splits),
         "refused_files": sum(one.files for one in rejected),
         "missing_classes": sum(map(len, absent.values()))})
+    return leaked
 
 
 def main():
@@ -121,9 +116,10 @@ def main():
         arrays.write_array(f"data/prepared/{name}_x.npy", split.x)
         arrays.write_array(f"data/prepared/{name}_y.npy", split.y)
         files.write_json(f"data/prepared/{name}.json", split.rows)
-    report(splits, data.class_names, rejected_files.unexpected(data.rejected))
-    files.write_json("data/prepared/dataset.json",
-                     {"class_names": data.class_names})
+    leaked = report(splits, data.class_names,
+                    rejected_files.unexpected(data.rejected))
+    files.write_json("data/prepared/dataset.json", {
+        "class_names": data.class_names, "leaked_rows": leaked})
 
 
 if __name__ == "__main__":

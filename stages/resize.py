@@ -6,8 +6,9 @@ In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for a folder
      data/prepared/{split}.json   lists the files in data.source
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
-if not __package__:
-    raise SystemExit("run this as: python -m stages.resize")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import functools
 import os
@@ -143,6 +144,8 @@ def main():
             for batch in resize(images, given.resize, budget):
                 out.append(batch)
                 bar.update(len(batch))
+    print(f"resize: {sum(map(len, splits.values())):,} images at {side} px, "
+          f"{files.readable(need)}")
 
 
 if __name__ == "__main__":

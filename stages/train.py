@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Train the head on the cached features, then the tail; keep the best epoch.
+"""Train the head, then the tail; keep the best epoch; fit its temperature.
 
 In:  features/{train,validation}_x.npy       float32 or float16, (n, d) or maps
      features/views/{view}_x.npy             the same, for further views
      data/prepared/{train,validation}_y.npy  uint8 or int64 (n,)
      features/manifest.json                  class names
      backbone.weights                        for the tail, if there is a cut
-Out: models/head.h5       float32 features -> (n, classes)
-     results/history.csv  accuracy and loss of train and validation by epoch
+Out: models/head.h5       float32 features -> (n, classes), logits divided by
+                          the attribute `temperature`, fitted on validation
+     results/history.csv  accuracy and loss of train and validation by epoch,
+                          at temperature 1
      logs/train/<time>/   TensorBoard, not tracked
      models/scratch/      finished epochs of the tail, not tracked
 """
-if not __package__:
-    raise SystemExit("run this as: python -m stages.train")
+if not __package__:    # run as a file
+    __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
 import contextlib
 import hashlib
@@ -25,7 +28,8 @@ from stages.lib.backbone import backbone, cuts
 from stages.lib.common import files, keras_runtime, manifest, stage, timings
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
-from stages.lib.training import head, input_pipeline, tail, tensorboard_log
+from stages.lib.training import (
+    head, input_pipeline, tail, temperature, tensorboard_log)
 
 STEPS = 32    # per call of TensorFlow: same result in 2/3 of the time
 VALIDATION_BATCH = 1024
@@ -137,11 +141,12 @@ def class_weight(labels, classes):
         "balanced", classes=np.arange(classes), y=labels)))
 
 
-def write(model, of_head, of_tail):
+def write(model, of_head, of_tail, found):
     """Write the model and the history; print the best epoch.
 
     Args:
         model, of_head, of_tail: as `fit_tail` returns them.
+        found: the temperature of the model.
     """
     rows = [["head", *values] for values in zip(
         *(of_head[name] for name in files.HISTORY))]
@@ -149,10 +154,12 @@ def write(model, of_head, of_tail):
              for epoch in of_tail]
     files.write_csv("results/history.csv", ["epoch", "part", *files.HISTORY],
                     ([k, *row] for k, row in enumerate(rows, start=1)))
-    keras_runtime.save_model(model, files.HEAD)
+    keras_runtime.save_model(model, files.HEAD,
+                             **{temperature.ATTRIBUTE: str(found)})
     best = int(np.argmax([row[2] for row in rows]))
     print(f"train: best epoch {best + 1} of {len(rows)} ({rows[best][0]}): "
-          f"validation accuracy {rows[best][2]:.4f}")
+          f"validation accuracy {rows[best][2]:.4f}; its logits are divided "
+          f"by {found:g}, the temperature")
 
 
 def main():
@@ -174,8 +181,9 @@ def main():
         else:
             model, of_head, of_tail = fit_tail(
                 given, key, classes, data, validation, options)
+        found = head.calibrate(model, *validation)
     seconds = time.monotonic() - start
-    write(model, of_head, of_tail)
+    write(model, of_head, of_tail, found)
     if not resumed:
         timings.record(files.digest(files.HEAD, "sha256"), seconds)
     with contextlib.suppress(FileNotFoundError):

@@ -14,7 +14,7 @@ from stages.lib.backbone import backbone, cuts
 from stages.lib.common import errors, keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.engines import engine
-from stages.lib.fusing import fused_model, parity
+from stages.lib.fusing import comparison, fused_model
 from stages.lib.params import params
 from stages.lib.training import head, tail
 
@@ -139,7 +139,7 @@ def check(application):
     assert not any(differ(layer.get_weights(),
                           fused.get_layer(layer.name).get_weights())
                    for layer in top.layers[1:])
-    both = keras.Model(fused.input, [parity.feature_tensor(fused, cut),
+    both = keras.Model(fused.input, [comparison.feature_tensor(fused, cut),
                                      fused.output])
     again, output = [tensor.numpy() for tensor in both(pixels)]
     result = {"side": side, "cuts": len(good), "cut": cut, "engine": name,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import stage, tiny_arrays
 
-from stages.lib.common import errors
+from stages.lib.common import errors, seals
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.engines import engine
 
@@ -131,6 +131,12 @@ def test_what_tflite_cannot_take():
         engine.load("tflite", model, None)
 
 
+def save(project, pixels):
+    """Write other resized images of train, as `resize` does."""
+    np.save(project.file("data/resized/train_x.npy"), pixels)
+    seals.write("stages/resize.py")
+
+
 def test_views(project, monkeypatch, capsys):
     """A view has the features of other pixels; a new one adds its own rows."""
     project.set(extract__views=["identity", "hflip"])
@@ -144,14 +150,15 @@ def test_views(project, monkeypatch, capsys):
     project.set(extract__views=["identity"])
     extract(project, monkeypatch, capsys)
     assert os.listdir(project.file("features/views")) == ["README.txt"]
-    np.save(project.file("data/resized/train_x.npy"), pixels[:, :, ::-1])
-    assert extract(project, monkeypatch, capsys)[0] == 180
+    save(project, pixels[:, :, ::-1])
+    project.set(resize__mode="crop")    # as if this had flipped them
+    assert extract(project, monkeypatch, capsys)[:2] == (
+        180, "resize.mode changed")
     flipped = np.load(project.file("features/train_x.npy"))
     assert np.array_equal(flipped, views["hflip"])
     up = np.concatenate([pixels[:, 4:], pixels[:, -2:-6:-1]], axis=1)
     zoomed = tf.round(tf.image.resize(up[:, 2:30, 2:30], (32, 32)))
-    np.save(project.file("data/resized/train_x.npy"),
-            zoomed.numpy().astype("uint8"))
+    save(project, zoomed.numpy().astype("uint8"))
     extract(project, monkeypatch, capsys)
     assert np.array_equal(np.load(project.file("features/train_x.npy")),
                           views["up+zoom"])
@@ -241,32 +248,32 @@ def test_rotten_scratch(project, monkeypatch, capsys):
 
 
 def test_rotten_cache(project, monkeypatch):
-    """A damaged byte in an array, and so in DVC's cache, is repaired."""
+    """A damaged row of a pulled array, and so of DVC's cache, is repaired."""
     before = project.md5()
     md5 = before["features/train_x.npy"]
+    shutil.rmtree(project.file("features/scratch"))
     for path in (f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}",
-                 "features/train_x.npy", scratch(project)):
+                 "features/train_x.npy"):
         flip(project.file(path))    # links of one file, before it was copied
     project.repro()    # DVC restores what it has, and trusts it
     assert stage(project, monkeypatch, "train").startswith(
         "train: features/train_x.npy: its SHA-256 differs from that in "
         "features/manifest.json; run `make repair`")
-    done = project.run("python -m commands.verify_features")
-    assert done.returncode == 1
-    assert "features/train_x.npy: 1 damaged rows: 179\n" in done.stdout
-    done = project.run("python -m commands.verify_features --repair")
+    done = project.run("python -m commands.verify_artefacts --repair")
     assert done.returncode == 0, done.stdout
+    assert re.search(r"^features/train_x.npy: differs from .*: 1 damaged "
+                     "rows: 179; written by extract$", done.stdout, re.M)
     assert "computes 1 of 300 rows" in done.stdout
     assert project.repro() == []
     assert project.md5() == before
-    assert project.run("python -m commands.verify_features").returncode == 0
 
 
 def test_rotten_manifest(project, monkeypatch):
     """A damaged manifest is refused."""
     flip(project.file("features/manifest.json"), 100)
-    assert re.match("train: features/manifest.json: (not as extract wrote it|"
-                    "cannot be used)", stage(project, monkeypatch, "train"))
+    assert re.match("train: features/manifest.json: (damaged: not as it was "
+                    "written|cannot be used)",
+                    stage(project, monkeypatch, "train"))
 
 
 def test_stale_array(project, monkeypatch, capsys):
@@ -279,7 +286,7 @@ def test_stale_array(project, monkeypatch, capsys):
     os.replace(project.file("stale.npy"), project.file(FEATURES[0]))
     assert stage(project, monkeypatch, "train").startswith(
         "train: features/train_x.npy: its SHA-256 differs")
-    done = project.run("python -m commands.verify_features")
-    assert done.returncode == 1
-    assert "features/train_x.npy: 180 damaged rows: 0, 1, 2" in done.stdout
-    assert "features/test_x.npy: 100 rows, good" in done.stdout
+    line = stage(project, monkeypatch, "commands.verify_artefacts")
+    assert line.startswith("verify_artefacts: damaged or missing: 1 files\n"
+                           "features/train_x.npy: differs from dvc.lock: 180 "
+                           "damaged rows: 0, 1, 2")

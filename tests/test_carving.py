@@ -1,9 +1,15 @@
 #!/usr/bin/env python3
 """Carved splits: no leaks, and an image stays where it is after edits."""
+import csv
+import json
+import os
+
 import numpy as np
 import pytest
+from conftest import stage
+from test_folder import read
 
-from stages.lib.common import errors
+from stages.lib.common import errors, seals
 from stages.lib.sources import carving
 
 SHARES = [{"test": 0.1, "validation": 0.1}, {"validation": 0.1},
@@ -105,3 +111,25 @@ def test_seed_and_smallest_classes():
     pixels[48:50] = pixels[60]
     with pytest.raises(errors.SourceError, match=r"class 0 \(a\): 0 differe"):
         carving.check_counts(labels[48:], pixels[48:], {"test": 0.1}, "ab")
+
+
+def test_scores_without_leaks(project, monkeypatch, capsys):
+    """Test images that are in train, too, are left out of a second score."""
+    path = project.file("data/prepared/dataset.json")
+    described = read(project, "data/prepared/dataset.json")
+    labels = np.load(project.file("data/prepared/test_y.npy"))
+    right = [row["actual"] == row["predicted"] for row in csv.DictReader(
+        open(project.file("results/confusion.csv"), encoding="utf-8"))]
+    described["leaked_rows"]["test"] = [2, 5, 7]
+    os.unlink(path)    # never write in place: it may be a hard link
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(described, file)
+    monkeypatch.chdir(project.path)
+    seals.write("stages/prepare.py")
+    assert stage(project, monkeypatch, "evaluate") is None
+    metrics = read(project, "results/metrics.json")
+    kept = np.delete(right, [2, 5, 7])
+    assert metrics["test"]["accuracy"] == np.mean(right)
+    assert metrics["test_without_leaks"]["images"] == len(labels) - 3
+    assert metrics["test_without_leaks"]["accuracy"] == kept.mean()
+    assert "without the 3 images that are in train" in capsys.readouterr().out

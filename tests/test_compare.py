@@ -16,7 +16,7 @@ from stages.lib.common import keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.images import rescaling
 from stages.lib.params import compare
-from stages.lib.results import charts
+from stages.lib.results import charts, matrix, mistakes
 
 PARAMS = "compare/params.yaml"
 RED = (255, 0, 0)
@@ -104,12 +104,14 @@ def test_same_bytes_twice(changeable, monkeypatch):
                     for out in part["outs"]}
     assert stage(changeable, monkeypatch, "compare.convnet") is None
     assert stage(changeable, monkeypatch, "compare.compare") is None
-    sums = changeable.run("cd compare && md5sum models/*.* results/*.*")
+    sums = changeable.run("cd compare && md5sum models/*.* results/*.* "
+                          "seals/*.*")
     found = {name: md5 for md5, name in map(str.split,
                                             sums.stdout.splitlines())}
     assert found.keys() == expected.keys()
-    for name in set(expected) - {"results/comparison.csv",
-                                 "results/comparison.png"}:    # minutes
+    for name in set(expected) - {    # minutes
+            "results/comparison.csv", "results/comparison.png",
+            "seals/compare.json"}:
         assert found[name] == expected[name], name
     changeable.set(backbone__application="SimpleCNN", backbone__options={},
                    backbone__weights="compare/models/trunk.h5")
@@ -164,7 +166,7 @@ def test_pictures(compared):
 
 
 def test_mistakes_show_what_is_wrong(tmp_path):
-    """The sheet shows only wrong images, the most confident first."""
+    """The sheet shows only wrong images, those of greatest odds first."""
     images = np.zeros((40, 8, 8, 3), "uint8")
     images[3] = RED
     right = np.tile([0.9, 0.1], (40, 1))
@@ -172,15 +174,20 @@ def test_mistakes_show_what_is_wrong(tmp_path):
                               ("red", [3], 1), ("both", [3, 4], 1)]:
         p = right.copy()
         p[wrong] = [0.2, 0.8]
-        charts.mistakes(images, p, np.zeros(40, int), ["a", "$b"],
-                        tmp_path / name)
+        mistakes.draw(images, p, np.zeros(40, int), ["a", "$b"],
+                      tmp_path / name)
         reds = (picture(tmp_path / name) == RED).all(axis=2)
         assert reds.any() == seen, name
     p[:] = [0.1, 0.9]    # all are wrong; the red one is the least confident
     p[3] = [0.4, 0.6]
-    charts.mistakes(images, p, np.zeros(40, int), ["a", "b"],
-                    tmp_path / "all")
+    mistakes.draw(images, p, np.zeros(40, int), ["a", "b"],
+                  tmp_path / "all")
     assert not (picture(tmp_path / "all") == RED).all(axis=2).any()
+    p[:] = [1e-20, 1]    # every confidence is 1.00; the red one is the worst
+    p[3, 0] = 1e-30
+    mistakes.draw(images, p, np.zeros(40, int), ["a", "b"],
+                  tmp_path / "all")
+    assert (picture(tmp_path / "all") == RED).all(axis=2).any()
 
 
 def test_charts_follow_their_numbers(tmp_path):
@@ -192,8 +199,8 @@ def test_charts_follow_their_numbers(tmp_path):
     def draw(name, epochs, predicted):
         """Return the bytes of both pictures."""
         charts.history(epochs, tmp_path / name)
-        charts.confusion(labels, np.array(predicted), ["a", "$b$", "裾"],
-                         tmp_path / f"{name}2")
+        matrix.draw(labels, np.array(predicted), np.array([0, 2, 1]),
+                    ["a", "$b$", "裾"], tmp_path / f"{name}2")
         return [(tmp_path / f"{name}{k}").read_bytes() for k in ("", "2")]
 
     first = draw("a", epochs, [0, 1, 2, 2])

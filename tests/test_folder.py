@@ -91,15 +91,23 @@ def test_bad_files(project, monkeypatch, tmp_path, capsys):
     assert {"file": "train/hat/0.txt", "split": "train", "class": "hat",
             "reason": "not read: .txt", "files": 2} in refused
     assert read(project, "results/data.json") == {
-        "leaked_images": 1, "refused_files": wrong, "missing_classes": 1}
+        "leaked_images": 1, "leaks": {
+            "validation_in_train": 0, "test_in_train": 1,
+            "test_in_validation": 0}, "contradicted_pictures": 1, "copies": 5,
+        "refused_files": wrong, "missing_classes": 1}
     assert ("leak: holdout/cafe\u0301/leak.bmp is the same picture as train/"
             "hat/03.png") in output
+    assert ("leaks: 1 images are equal to one in an earlier split (1 of test "
+            "in train); remove the copies") in output
+    assert ("contradiction: train/hat/03.png is hat, holdout/cafe\u0301/"
+            "leak.bmp is caf\u00e9") in output
     assert "test: no image of hat" in output
     assert "refused files: 5 truncated, " in output
     assert ("files that are not read: 2 hidden, 2 .txt, 1 .csv, 1 in none of "
             "the splits; see results/refused.json") in output
     assert read(project, "data/prepared/dataset.json") == {
-        "class_names": ["caf\u00e9", "hat"]}
+        "class_names": ["caf\u00e9", "hat"],
+        "leaked_rows": {"validation": [], "test": [1]}}
     rows_are_files(project, root)
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import CLASSES, environment, stage
 from PIL import Image
 
-from stages.lib.common import files, manifest
+from stages.lib.common import files, manifest, seals
 from stages.lib.inspection import difference
 
 INSPECT = "commands.inspect_features"
@@ -38,6 +38,7 @@ def change(project, monkeypatch, **arrays):
                  for path, one in old["arrays"].items()}
     os.unlink(manifest.PATH)
     manifest.write(old["key"], old["class_names"], described)
+    seals.write("stages/prepare.py")
 
 
 def array(project, name):
@@ -45,14 +46,21 @@ def array(project, name):
     return np.array(np.load(project.file(f"{name}.npy")))
 
 
-def clusters(project):
+def flipped(labels, rows):
+    """Return a copy of `labels`, with other classes in `rows`."""
+    changed = labels.copy()
+    changed[rows] = (changed[rows] + 3 + np.arange(len(rows)) % 5) % CLASSES
+    return changed
+
+
+def clusters(project, spread=0.5):
     """Return labels by split, and features near class centres."""
     random = np.random.default_rng(0)
     centres = random.normal(size=(CLASSES, 256))
     y = {split: array(project, f"data/prepared/{split}_y")
          for split in files.SPLITS}
     return y, {f"{split}_x": (centres[labels] + random.normal(
-        0, 0.5, (len(labels), 256))).astype("float32")
+        0, spread, (len(labels), 256))).astype("float32")
         for split, labels in y.items()}
 
 
@@ -107,6 +115,7 @@ def test_near_and_files(project, monkeypatch, capsys):
         with open(project.file(f"data/prepared/{split}.json"), "w",
                   encoding="utf-8") as file:
             json.dump(rows, file)
+    seals.write("stages/prepare.py")
     found, _ = inspect(project, monkeypatch, capsys, "--near", "0.01")
     assert [[one["file"] for one in pair["rows"]]
             for pair in found["near_leaks"]] == [["train/3.png", "test/4.png"]]
@@ -116,6 +125,7 @@ def test_near_and_files(project, monkeypatch, capsys):
     with open(project.file("data/prepared/test.json"), "w",
               encoding="utf-8") as file:
         json.dump(rows[:9], file)
+    seals.write("stages/prepare.py")
     assert "data/prepared/test.json has 9 rows" in stage(
         project, monkeypatch, INSPECT)
 
@@ -124,27 +134,112 @@ def test_label_errors(project, monkeypatch, capsys):
     """Changed labels, and no others, are suspected label errors."""
     y, x = clusters(project)
     rows = [10, 20, 30, 40, 50]
-    flipped = y["train"].copy()
-    flipped[rows] = (flipped[rows] + 3) % CLASSES
-    change(project, monkeypatch, train_y=flipped, **x)
+    labels = flipped(y["train"], rows)
+    change(project, monkeypatch, train_y=labels, **x)
     found, _ = inspect(project, monkeypatch, capsys)
     assert sorted(one["row"] for one in found["label_errors"]) == rows
     for one in found["label_errors"]:
         assert one["neighbours_predict"] == str(y["train"][one["row"]])
-        assert one["class"] == str(flipped[one["row"]])
-        assert one["split"] == "train" and one["label_score"] < 0.05
+        assert one["class"] == str(labels[one["row"]])
+        assert one["split"] == "train" and one["false"] < 0.01
+    assert found["label_noise"]["false_suspects"] < 0.01
+    assert abs(found["label_noise"]["random_labels"] - 5 / 300) < 0.005
     assert found["pairs"][0]["mistaken"] >= 1
-    x["train_x"][0] = 40 * np.random.default_rng(1).normal(size=256)
+
+
+def test_expected_false(project, monkeypatch, capsys):
+    """Hard images are no suspects, but are listed, marked; errors are."""
+    y, x = clusters(project, 3)
     change(project, monkeypatch, **x)
-    found, _ = inspect(project, monkeypatch, capsys)
-    assert found["outliers"][0]["row"] == 0
+    found, error = inspect(project, monkeypatch, capsys, "--fail-on",
+                           "label_errors", "--top", "4")
+    assert error is None and found["label_errors"] == []
+    every, _ = inspect(project, monkeypatch, capsys, "--false-suspects", "1")
+    assert len(every["label_errors"]) > 4 and every["more_label_errors"] == []
+    assert found["more_label_errors"] == every["label_errors"][:4]
+    wrong = list(range(10, 180, 9))
+    change(project, monkeypatch, train_y=flipped(y["train"], wrong))
+    shares = []
+    for limit in ("0.05", "0.3"):
+        found, error = inspect(project, monkeypatch, capsys, "--fail-on",
+                               "label_errors", "--false-suspects", limit)
+        assert "what --fail-on names: label_errors" in error
+        right = [one["split"] == "train" and one["row"] in wrong
+                 for one in found["label_errors"]]
+        false = [one["false"] for one in found["label_errors"]]
+        assert false == sorted(false)
+        stated = found["label_noise"]["false_suspects"]
+        assert abs(stated - np.mean(false)) < 1e-9 and stated <= float(limit)
+        assert abs(1 - np.mean(right) - stated) < 0.15
+        shares.append(sum(right))
+    assert 0 < shares[0] < shares[1]
+    assert stage(project, monkeypatch, INSPECT, "--top", "200") is None
+    lines = capsys.readouterr().out.split("\n")
+    first = next(k for k, line in enumerate(lines)
+                 if line.startswith("Suspected label errors"))
+    assert re.fullmatch(r"  expected share of false suspects: (1\d|20)% .*: "
+                        r"about \d+\.\d+%", lines[first + 1]), lines[first + 1]
+    number = int(lines[first].split()[-1])
+    end = first + 2 + number
+    assert lines[end].startswith("  Less suspect; with them, more than 20% ")
+    assert not any(line.startswith("  ? ") for line in lines[first:end])
+    assert lines[end + 1].startswith("  ? ")
+
+
+def test_equal_images(project, monkeypatch, capsys):
+    """Equal images: conflicts come first, far images are listed once."""
+    y, x = clusters(project)
+    tables = {split: array(project, f"features/{split}_rows")["image"]
+              for split in files.SPLITS}
+    rows = array(project, "features/train_rows")
+    one, two = (np.flatnonzero(y["train"] == k) for k in (1, 2))
+    test, = np.flatnonzero(y["test"] == 3)[:1]
+    for split, k in [("train", two[0]), ("train", one[1]), ("test", test)]:
+        tables[split][k] = tables["train"][one[0]]
+        x[f"{split}_x"][k] = x["train_x"][one[0]]
+    same = np.flatnonzero(y["train"] == 4)[:9]
+    far = 40 * np.random.default_rng(1).normal(size=(2, 256))
+    tables["train"][same] = tables["train"][same[0]]
+    x["train_x"][same] = far[0]
+    x["train_x"][two[1]] = far[1]
+    made = {}
+    for split, images in tables.items():
+        made[f"{split}_rows"] = array(project, f"features/{split}_rows")
+        made[f"{split}_rows"]["image"] = images
+    assert made["train_rows"].dtype == rows.dtype
+    change(project, monkeypatch, **made, **x)
+    found, error = inspect(project, monkeypatch, capsys, "--fail-on",
+                           "conflicts", "--top", "3")
+    assert error == ("inspect_features: found what --fail-on names: conflicts "
+                     "1")
+    kinds = [("train", one[0], "1"), ("train", one[1], "1"),
+             ("train", two[0], "2"), ("test", test, "3")]
+    group = [{"row": f"{split}:{k}", "image": None, "class": name}
+             for split, k, name in kinds]
+    ordered = sorted(group[:3], key=lambda one: int(one["row"][6:]))
+    assert found["conflicts"] == [[*ordered, group[3]]]
+    assert sorted(found["copies"], key=len) == [
+        group[:2], [{"row": f"train:{k}", "image": None, "class": "4"}
+                    for k in same]]
+    assert len(found["leaks"]) == 1 and len(found["duplicates"]) == 1
+    outliers = {one["row"]: one["copies"] for one in found["outliers"][:2]}
+    assert outliers == {same[0]: 8, two[1]: 0}
+    assert not {one["row"] for one in found["outliers"]} & set(same[1:])
+    assert stage(project, monkeypatch, INSPECT) is None
+    output = capsys.readouterr().out
+    assert re.search(
+        r"^Contradicting labels: .*: 1\n  train \d+: [12] = train \d+: [12] = "
+        rf".* = test {test}: 3$", output, re.M)
+    assert output.index("Contradicting") < output.index("Leaks")
+    assert re.search(rf"^  train {same[0]} and 8 copies: mean sim", output,
+                     re.M)
 
 
 @pytest.mark.parametrize("words, pattern", [
     (["--top", "0"], "argument --top: 0 is not in 1..1000000"),
     (["--near", "x"], "argument --near: invalid float value: 'x'"),
     (["--fail-on", "leeks"], "argument --fail-on: unknown kind 'leeks'; "
-                             "known: nan, dead, leaks, "),
+                             "known: nan, dead, conflicts, "),
     (["--page"], "unrecognized arguments: --page"),
     (["--projection", "umap", "--plots"], "--projection umap needs a package"),
 ])
@@ -178,7 +273,7 @@ def test_damaged(project, monkeypatch):
     with open(project.file("features/train_x.npy"), "rb") as file:
         whole = file.read()
     os.unlink(project.file("features/train_x.npy"))
-    assert re.match("inspect_features: features/train_x.npy: .*No such file",
+    assert re.match("inspect_features: features/train_x.npy: missing; run",
                     stage(project, monkeypatch, INSPECT))
     for content in (whole[:-1], whole[:-1] + b"0"):
         with open(project.file("features/train_x.npy"), "wb") as file:

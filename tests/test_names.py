@@ -18,9 +18,9 @@ from conftest import ROOT, clone, environment, stage, tiny_arrays
 from PIL import Image
 
 from stages.lib.common import environment as python
-from stages.lib.common import files, keras_runtime, manifest, text
+from stages.lib.common import files, keras_runtime, manifest, seals, text
 from stages.lib.common.keras_runtime import keras
-from stages.lib.results import charts, lettering
+from stages.lib.results import confusion, lettering, matrix, mistakes
 
 NAMES = ["a b", 'comma, "quote"', "$x$ ^2", "tab\there", "new\nline",
          "</script><script>document.title = 'run'</script>", "=1+1", "猫",
@@ -33,7 +33,8 @@ def renamed(project, monkeypatch, names):
     monkeypatch.chdir(project.path)
     old = manifest.read()
     manifest.write(old["key"], names, old["arrays"])
-    files.write_json("data/prepared/dataset.json", {"class_names": names})
+    files.write_json("data/prepared/dataset.json",
+                     {"class_names": names, "leaked_rows": {}})
     for split in files.SPLITS:
         path = f"data/prepared/{split}.json"
         rows = files.read_json(path)
@@ -42,6 +43,7 @@ def renamed(project, monkeypatch, names):
             row["image"] = f"{row['class']}/{row['image']}"
             row["sha256"] = "0"
         files.write_json(path, rows)
+    seals.write("stages/prepare.py")
 
 
 def table(path, **options):
@@ -67,13 +69,22 @@ def test_tables(project, monkeypatch, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)    # of missing letters
         assert stage(project, monkeypatch, "evaluate") is None
-    assert [row[0] for row in table("results/classes.csv")[1:]] == NAMES
+    assert {row[0] for row in table("results/classes.csv")[1:]} == set(NAMES)
+    pairs = table("results/confused.csv")
+    assert len(pairs) > 1 and pairs[0] == confusion.PAIRS
+    assert all(row[0] == f"{row[3]} / {row[4]}" and {*row[3:5]} < set(NAMES)
+               for row in pairs[1:])
+    images = [row["image"] for row in files.read_json(
+        "data/prepared/test.json")]
+    assert all(row[8] == images[int(row[7])] for row in pairs[1:])
+    assert re.search("^evaluate: most often confused: .*; all in results/"
+                     "confused.csv$", capsys.readouterr().out, re.M)
     labels = np.load("data/prepared/test_y.npy")
     assert [row[0] for row in table("results/confusion.csv")[1:]] == [
         NAMES[k] for k in labels]
     assert stage(project, monkeypatch, INSPECT, "--projector", "build/p",
-                 "--plots", "--projection", "pca", "--label-score", "1",
-                 "--top", "300") is None
+                 "--plots", "--projection", "pca", "--false-suspects",
+                 "1", "--top", "300") is None
     output = capsys.readouterr().out
     assert r"new\nline/x_" in output and r": tab\there, neigh" in output
     rows = table("results/inspect/projection/points.csv")
@@ -111,19 +122,68 @@ def test_many_classes_in_pictures(tmp_path):
     labels = np.arange(4200)
     predicted = labels.copy()
     predicted[[7, 4100]] = [4199, 99]
-    shown = charts.most_confused(labels, predicted, 4200)
-    assert len(shown) == charts.CLASSES
-    assert {7, 99, 4100, 4199} < set(shown)
     names = [f"person {k}" for k in labels]
-    charts.confusion(labels, predicted, names, tmp_path / "a.png")
-    width, height = Image.open(tmp_path / "a.png").size
-    assert width < 2100 and height < 2100
+
+    def draw(name, labels, every):
+        """Return the bytes of the picture."""
+        matrix.draw(labels, predicted, np.array(every), names, tmp_path / name)
+        return (tmp_path / name).read_bytes()
+
+    every = [7, 4199, *range(8, 100), 4100]
+    shown = confusion.most_confused(labels, predicted, 4200)
+    assert len(shown) == confusion.SHOWN
+    assert {7, 99, 4100, 4199} < set(shown)
+    first = draw("a.png", labels, every)
     predicted[[7, 4100]] = [4198, 99]
-    charts.confusion(labels, predicted, names, tmp_path / "b.png")
-    assert (tmp_path / "a.png").read_bytes() != (
-        tmp_path / "b.png").read_bytes()
+    assert draw("b.png", labels, every) != first
+    draw("b.png", labels, range(1000))    # a cell is several classes
+    width, height = Image.open(tmp_path / "b.png").size
+    assert width < 2100 and height < 3500
     rare = np.full(5, 4000)    # all right, no image of the first classes
-    charts.confusion(rare, rare, names, tmp_path / "b.png")
+    predicted = rare
+    draw("b.png", rare, [0, 4000])
+
+
+def test_many_classes_in_tables(tmp_path):
+    """Pairs and classes stand worst first; DVC draws the most confused."""
+    labels = np.repeat(np.arange(100), 4)
+    p = np.full((400, 100), 1e-6)
+    p[np.arange(400), labels] = 1
+    for row, guess, surest in [(8, 70, 5), (9, 70, 50), (280, 2, 8),
+                               (40, 11, 9)]:
+        p[row, guess] = surest
+    p /= p.sum(axis=1, keepdims=True)
+    names = [f"n{k}" for k in range(100)]
+    rows = confusion.pairs(labels, p, names, [f"x[{k}]" for k in range(400)])
+    assert rows == [
+        ["n2 / n70", 3, 3 / 8, "n2", "n70", 2, 1, 9, "x[9]"],
+        ["n10 / n11", 1, 1 / 8, "n10", "n11", 1, 0, 40, "x[40]"]]
+    assert confusion.lines(rows) == ["n2 and n70 (3)", "n10 and n11 (1)"]
+    every = list(confusion.ordered(labels, p))
+    assert sorted(every) == list(range(100))
+    assert {abs(every.index(a) - every.index(b))
+            for a, b in [(2, 70), (10, 11)]} == {1}
+    guess = p.argmax(axis=1)
+    rows = confusion.classes(labels, guess, every, [*names, "none"])
+    assert [row[:5] for row in rows[:3]] == [
+        ["n2", 0.5, 4, "n70", 2], ["n10", 0.75, 4, "n11", 1],
+        ["n70", 0.75, 4, "n2", 1]]
+    assert [names[every[row[5]]] for row in rows[:-1]] == [
+        row[0] for row in rows[:-1]]
+    assert rows[-1][0] == "none" and np.isnan(rows[-1][1])
+    confusion.write(tmp_path / "a.csv", labels, guess, names)
+    drawn = table(tmp_path / "a.csv")[1:]
+    assert len(drawn) == 4 * confusion.SHOWN
+    assert drawn.count(["n2", "n70"]) == 2
+
+
+@pytest.mark.parametrize("margin, shown", [
+    (0, "1 : 1"), (np.log(1.26), "1.3 : 1"), (np.log(147), "150 : 1"),
+    (np.log(43210), "43,000 : 1"), (np.log(999_999), "1×10⁶ : 1"),
+    (700, "1×10³⁰⁴ : 1")])
+def test_odds(margin, shown):
+    """Odds have two digits, or one and a power of ten if they are large."""
+    assert mistakes.odds(margin) == shown
 
 
 @pytest.mark.parametrize("count", [3, 4000, 4001, 9000])
@@ -216,9 +276,17 @@ def test_wrong_versions(monkeypatch, tmp_path):
     path[len(ROOT) + 1:] for folder in ("stages", "commands", "compare")
     for path in glob.glob(f"{ROOT}/{folder}/[a-z]*.py")))
 def test_run_as_a_file(name):
-    """A module that is run as a file says how to run it, in any Python."""
-    module = name[:-3].replace("/", ".")
-    assert other_python(name) == [f"run this as: python -m {module}"]
+    """A stage or command can be run as a file; also in a wrong Python."""
+    line, = other_python(name)
+    assert "cannot run this: it has no package dvc; run `make setup`" in line
+
+
+def test_run_as_a_file_from_any_folder(finished, tmp_path):
+    """A command finds its project: that of its file."""
+    done = subprocess.run(
+        [finished.file("commands/locate_rows.py"), "train:3"], cwd=tmp_path,
+        env=environment(), check=True, text=True, capture_output=True)
+    assert done.stdout.startswith("train:3\tx_train[")
 
 
 def test_no_git(tmp_path):

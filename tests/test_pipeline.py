@@ -10,7 +10,7 @@ from conftest import (CLASSES, check, clone, environment, settle, stage,
                       tiny_arrays)
 
 from stages.lib.common import errors, keras_runtime, manifest
-from stages.lib.fusing import parity
+from stages.lib.fusing import parity, verdict
 
 
 def metrics(project):
@@ -123,8 +123,8 @@ def test_changed_weight_is_found(project, finished, monkeypatch):
     def compare(path):
         """Return the error of the comparison with the model at `path`."""
         try:
-            parity.judge(parity.measure(path, f"{finished.folder}/tiny.npz"),
-                         manifest.read()["key"])
+            measured = parity.measure(path, f"{finished.folder}/tiny.npz")
+            verdict.judge(measured, manifest.read()["key"])
         except errors.ParityError as error:
             return str(error)
         return None
@@ -141,6 +141,11 @@ def test_changed_weight_is_found(project, finished, monkeypatch):
     line = compare("new.h5")
     assert "the fused model disagrees with head(cached features)" in line
     assert " row " in line
+    project.run("cp cifar10.h5 other.h5 && chmod +w other.h5")
+    with h5py.File(project.file("other.h5"), "r+") as file:
+        file["model_weights/head_output/head_output/kernel:0"][3, 4] *= 1.001
+    assert compare("other.h5").startswith(
+        "the weights of head_output differ from those in models/head.h5; ")
     with h5py.File(project.file("new.h5"), "r+") as file:
         del file.attrs["training_config"]    # Keras logs that it is missing
     assert compare("new.h5").startswith("loading warns: No training")
@@ -159,5 +164,5 @@ def test_constant_features_stop_fuse(project, finished, monkeypatch):
     assert stage(project, monkeypatch, "train") is None
     assert stage(project, monkeypatch, "fuse").startswith(
         "fuse: no cifar10.h5 written: the features do not vary over "
-        "images: train row 0 is like all others")
+        "images: train row 0 (x_train[0]) is like all others")
     assert project.run("ls cifar10.h5").returncode != 0

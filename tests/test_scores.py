@@ -4,15 +4,19 @@ import csv
 import glob
 import warnings
 
+import h5py
 import numpy as np
 import pytest
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 
-from stages.lib.common import errors, keras_runtime
+from stages.lib.common import errors, files, keras_runtime
 from stages.lib.common.keras_runtime import keras
-from stages.lib.fusing import parity
+from stages.lib.fusing import parity, verdict
 from stages.lib.params import params
-from stages.lib.results import scores
-from stages.lib.training import head, input_pipeline, numpy_head, tail
+from stages.lib.results import calibration, scores
+from stages.lib.training import (
+    head, input_pipeline, numpy_head, tail, temperature)
 
 
 def test_interval_and_loss():
@@ -35,6 +39,80 @@ def test_calibration_error_is_taken_by_bin():
         (4 * 0.45 + 4 * 0.35) / 8)
 
 
+def drawn(images, temperature, scale=3.0, classes=4):
+    """Return probabilities, and labels drawn at `temperature`, n = `images`.
+
+    At another temperature than 1, the probabilities are not calibrated.
+    """
+    random = np.random.default_rng(0)
+    logits = random.normal(0, scale, (images, classes))
+    chance = softmax(logits / temperature, axis=1).cumsum(axis=1)
+    labels = (random.random((images, 1)) > chance[:, :-1]).sum(axis=1)
+    return softmax(logits, axis=1), labels
+
+
+@pytest.mark.parametrize("expected", [0.5, 1.0, 2.5])
+def test_temperature_calibrates(expected):
+    """The fitted temperature is that of the labels; the error is chance."""
+    p, labels = drawn(8_000, expected)
+    found = temperature.fit(p, labels)
+    assert found == pytest.approx(expected, rel=0.05)
+    assert float(f"{found:.4g}") == found    # rounding errors vanish
+    after = temperature.without(p, 1 / found)
+    error = calibration.error(after, after.argmax(axis=1) == labels)
+    assert error <= calibration.error_by_chance(after) < 0.02
+    if expected != 1:
+        before = calibration.error(p, p.argmax(axis=1) == labels)
+        assert before > 3 * calibration.error_by_chance(p)
+    assert temperature.without(after, found) == pytest.approx(p)
+
+
+def test_temperature_of_few_images():
+    """Few images move it little, whether all are right or all are wrong."""
+    p = np.tile([0.9, 0.06, 0.04], (10, 1))
+    sure, unsure = (temperature.fit(p, np.full(10, k)) for k in (0, 2))
+    assert 0.5 < sure < 1 < unsure < 6
+    assert 0.5 < temperature.fit(np.eye(3)[[0]], np.array([0])) <= 1.01
+
+
+def test_error_by_chance():
+    """95 of 100 calibrated models are below it; it falls with the images."""
+    p, _ = drawn(300, 1.0)
+    limit = calibration.error_by_chance(p)
+    random = np.random.default_rng(1)
+    below = [calibration.error(p, random.random(300) < p.max(axis=1)) <= limit
+             for _ in range(400)]
+    assert 0.9 < np.mean(below) < 0.99
+    assert calibration.error_by_chance(drawn(30_000, 1.0)[0]) < limit / 5
+
+
+def test_temperature_of_a_run(finished):
+    """It is part of the head; without it, the head is what was trained.
+
+    The table of reliability gives the calibration error of the metrics.
+    """
+    metrics = files.read_json(finished.file("results/metrics.json"))
+    with h5py.File(finished.file("models/head.h5")) as file:
+        found = float(file.attrs["temperature"])
+    assert metrics["temperature"] == found != 1
+    p = numpy_head.load(finished.file("models/head.h5")).probabilities(
+        np.load(finished.file("features/validation_x.npy")))
+    labels = np.load(finished.file("data/prepared/validation_y.npy"))
+    history = files.read_columns(finished.file("results/history.csv"),
+                                 files.HISTORY)
+    best = int(np.argmax(history["val_accuracy"]))
+    before = temperature.without(p, found)
+    assert log_loss(labels, before) == pytest.approx(
+        history["val_loss"][best], abs=1e-4)
+    assert temperature.fit(before, labels) == pytest.approx(found, rel=1e-3)
+    rows = files.read_columns(finished.file("results/reliability.csv"), [
+        "confidence", "accuracy", "images"])
+    confidence, accuracy, images = map(np.array, rows.values())
+    assert images.sum() == 100
+    assert (images * abs(accuracy - confidence)).sum() / 100 == pytest.approx(
+        metrics["test"]["calibration_error"])
+
+
 def test_tables(finished):
     """Rows of the confusion are the test labels; classes are its diagonal."""
     def read(name):
@@ -45,31 +123,72 @@ def test_tables(finished):
     labels = np.load(finished.file("data/prepared/test_y.npy"))
     confusion = read("confusion.csv")
     assert [int(row["actual"]) for row in confusion] == list(labels)
-    for k, row in enumerate(read("classes.csv")):
+    rows = read("classes.csv")
+    assert sorted(int(row["class"]) for row in rows) == list(range(10))
+    shares = [float(row["accuracy"]) for row in rows]
+    assert shares == sorted(shares)    # the worst are first
+    for row in rows:
         right = [c["predicted"] == row["class"] for c in confusion
                  if c["actual"] == row["class"]]
-        assert int(row["class"]) == k
         assert float(row["accuracy"]) == pytest.approx(np.mean(right))
+        assert int(row["images"]) == len(right)
+        assert right.count(False) >= int(row["times"])
     for split in ("train", "validation"):    # TensorBoard
         assert glob.glob(finished.file(f"logs/train/*/{split}/events.*"))
 
 
-@pytest.mark.parametrize("dtype, difference, agreement, good", [
-    ("float32", 9e-5, 1.0, True), ("float32", 2e-4, 1.0, False),
-    ("float32", float("nan"), 1.0, False), ("float16", 9e-3, 0.996, True),
-    ("float16", 9e-3, 0.99, False), ("float16", 2e-2, 1.0, False)])
-def test_tolerances(dtype, difference, agreement, good):
-    """The fused model is refused beyond the tolerances of the dtype."""
+@pytest.mark.parametrize("changed, message", [
+    ({}, None), ({"probability_difference": 0.3}, None),
+    ({"excess": 2e-5}, "worst is test row 7, whose features differ by 2e-05"),
+    ({"excess": float("nan")}, "worst is test row 7, whose features differ"),
+    ({"output_difference": 2e-6}, "worst is test row 8, whose output differs"),
+    ({"output_difference": float("nan")}, "worst is test row 8"),
+    ({"feature_rounding": float("inf")}, "so much that a wrong"),
+    ({"feature_rounding": 0.1}, "rounding changes the features by 0.1, ano"),
+    ({"feature_rounding": 0.1, "excess": 0.0}, None),
+    ({"feature_spread": 1e-6}, "the features do not vary over images"),
+    ({"weights": "v"}, "the weights of the frozen part differ"),
+    ({"changed": ["a", "b"]}, "the weights of a, b differ from those in ")])
+def test_tolerances(changed, message):
+    """A fused model is refused if rounding does not explain a difference."""
     measured = {"result": {
-        "probability_difference": difference, "worst_row": "test row 7",
-        "class_agreement": agreement},
-        "varies": parity.varies(np.arange(6.0).reshape(3, 2)), "weights": "w"}
-    key = {"dtype": dtype, "weights": "w"}
-    if good:
-        parity.judge(measured, key)
+        "feature_rounding": 1e-5, "feature_spread": 1.0,
+        "feature_maximum": 2.0, "output_difference": 1e-7,
+        "output_rounding": 1e-6, "probability_difference": 1e-5,
+        "worst_row": "test row 6", "class_agreement": 1.0},
+        "worst": {"excess": "test row 7", "outputs": "test row 8"},
+        "excess": 9e-6, "weights": "w", "changed": []}
+    key = {"weights": "w", "engine": "tflite"}
+    for name, value in changed.items():
+        place = measured if name in measured else measured["result"]
+        place[name] = value
+    if message is None:
+        verdict.judge(measured, key)
     else:
-        with pytest.raises(errors.ParityError, match="worst is test row 7"):
-            parity.judge(measured, key)
+        with pytest.raises(errors.ParityError, match=message):
+            verdict.judge(measured, key)
+
+
+@pytest.mark.parametrize("dtype, engine, difference, advice", [
+    ("float32", "tflite", 9e-5, None),
+    ("float32", "tflite", 2e-4, "to avoid this, set extract.engine to "
+     "tensorflow, which rounds as the fused model does"),
+    ("float32", "tensorflow", 2e-4, "on a machine like this one"),
+    ("float16", "tflite", 9e-3, None),
+    ("float16", "tflite", 2e-2, "this, set extract.dtype to float32")])
+def test_rounding_is_reported(dtype, engine, difference, advice):
+    """Rounding that changes probabilities visibly gives a line of advice."""
+    line = verdict.note({"result": {
+        "images": 200, "feature_difference": 1e-5, "worst_row": "test row 6",
+        "probability_difference": difference, "class_agreement": 0.99},
+        "head": "linear head"}, {"dtype": dtype, "engine": engine})
+    if advice is None:
+        assert line is None
+    else:
+        assert line.endswith(advice)
+        assert ("the linear head amplifies rounding: features that differ by "
+                f"1e-05 change a probability by {difference:.2g} (worst is "
+                "test row 6), and 2 of 200 predicted classes") in line
 
 
 def test_loading_must_be_quiet():

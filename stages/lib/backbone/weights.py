@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from stages.lib.backbone import applications
-from stages.lib.common import errors
+from stages.lib.common import errors, model_seal
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import descriptor, params
 
@@ -96,7 +96,14 @@ def _downloaded(backbone):
 
 
 def _read(model, path, backbone):
-    """Load the `.h5` weights at `path` into `model`."""
+    """Load the `.h5` weights at `path` into `model`.
+
+    Raises:
+        WeightsError: they cannot be read, or do not fit.
+        ArtefactError: `save_model` wrote them, and they are damaged.
+    """
+    if os.path.exists(path):
+        model_seal.check(path)
     try:
         model.load_weights(path)
     except OSError as error:

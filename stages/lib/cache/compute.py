@@ -23,9 +23,9 @@ def compute(cache, engine, bar):
         engine: `engine.Engine`, None if there are no new rows.
 
     Raises:
-        StorageError: the disk is full; computed rows are kept.
+        StorageError: the disk is full, or the DVC that started this stage is
+            gone; computed rows are kept.
         ArtefactError: a feature is not finite.
-        OSError: the DVC process that started this stage is gone.
     """
     for folder in glob.glob(f"{lookup.SCRATCH}/*"):
         if folder != cache.folder:

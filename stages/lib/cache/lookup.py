@@ -19,6 +19,11 @@ SCRATCH = "features/scratch"
 PRIOR = "prior"    # in the scratch: arrays in another order, to copy from
 
 
+def scratch(key):
+    """Return the folder of the scratch of the cache key `key`."""
+    return f"{SCRATCH}/{manifest.digest(key)[:16]}"
+
+
 class Cache:
     """The rows that are needed, and where the known ones are.
 
@@ -46,7 +51,7 @@ class Cache:
         self.images = {name: digests.of_all(read, count)
                        for name, (read, count) in images.items()}
         self.read = {name: read for name, (read, _) in images.items()}
-        self.folder = f"{SCRATCH}/{manifest.digest(key)[:16]}"
+        self.folder = scratch(key)
         self.before, self.sources, self.good = None, {}, {}
         self._looked_at = set()
         if os.path.exists(f"{self.folder}/key.json"):

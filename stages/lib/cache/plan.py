@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 
 from stages.lib.cache import lookup
-from stages.lib.common import errors, files
+from stages.lib.common import errors, files, yaml_models
+from stages.lib.params import params
 
 SMALLER = ("lower resize.side or the number of extract.views, choose a later "
            "backbone.cut, set extract.dtype to float16, or free disk space")
@@ -33,8 +34,26 @@ def why(cache):
              if "/" in name and len(rows)]
     images = sum(len(rows) for name, rows in cache.new.items()
                  if "/" not in name)
+    resized = _changed_resize() if images else []
+    if resized:
+        return f"{' and '.join(resized)} changed"
     return ", ".join([f"{images:,} new images"] * bool(images)
                      + [f"view {view}" for view in views])
+
+
+def _changed_resize():
+    """Return the parameters of resize that changed since the last run.
+
+    They are not in the cache key, which knows the pixels themselves.  In
+    dvc.lock, the later stage fuse still has the previous values.
+    """
+    if not os.path.exists("dvc.lock"):
+        return []
+    stages = yaml_models.read("dvc.lock").get("stages", {})
+    before = stages.get("fuse", {}).get("params", {}).get("params.yaml", {})
+    now = params.read().resize.model_dump()
+    return [f"resize.{name}" for name, value in now.items()
+            if before.get(f"resize.{name}", value) != value]
 
 
 def plan(cache, engine, read):

@@ -59,10 +59,13 @@ def load(found):
         if not name.endswith("_rows.npy"):
             continue
         array = name.replace("_rows.npy", "_x.npy")
+        if not all(os.path.exists(found.get(one, ("", ""))[0])
+                   for one in (array, name)):
+            continue
         try:
             arrays.append(row_store.StoredRows(found[array][0],
                                                found[name][0]))
             arrays[-1].path = f"{array} in DVC's cache"
-        except (errors.ArtefactError, KeyError) as error:
+        except errors.ArtefactError as error:
             print(f"extract: not reused: {error}")
     return key, arrays

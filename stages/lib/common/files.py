@@ -14,6 +14,7 @@ SPLITS = ("train", "validation", "test")
 HEAD = "models/head.h5"    # the trained head, with its tail if there is a cut
 HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]    # of each epoch
 PARENT = os.getppid()
+REPAIR = "run `make repair`, then `dvc repro`"
 
 
 @contextlib.contextmanager
@@ -59,16 +60,18 @@ def put(part, path):
     may have restored others in the meantime.
 
     Raises:
-        OSError: DVC is gone, or the file cannot be renamed.
+        StorageError: DVC is gone.
+        OSError: the file cannot be renamed.
     """
     check_dvc()
     os.replace(part, path)
 
 
 def check_dvc():
-    """Raise an OSError if the DVC process that started this stage is gone."""
+    """Raise a StorageError if the DVC that started this stage is gone."""
     if "DVC_STAGE" in os.environ and os.getppid() != PARENT:
-        raise OSError("the DVC that started this stage is gone")
+        raise errors.StorageError(
+            "the DVC that started this stage is gone: stopped")
 
 
 def link(path, name):
@@ -93,12 +96,17 @@ def link(path, name):
         put(part, name)
 
 
-def digest(path, algorithm):
-    """Return the hexadecimal digest of the file `path`, e.g. by "sha256"."""
+def digest(path, algorithm, count=None):
+    """Return the hexadecimal digest of the file `path`, e.g. by "sha256".
+
+    `count` is called with 1 after each MiB.
+    """
     found = hashlib.new(algorithm)
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             found.update(block)
+            if count:
+                count(1)
     return found.hexdigest()
 
 
@@ -155,10 +163,14 @@ def read_columns(path, numbers, texts=()):
 
 
 def unusable(path, why):
-    """Return the ArtefactError for the file `path`."""
+    """Return the ArtefactError for the file `path`.
+
+    A damaged file may be deleted, but DVC would restore it from its cache.
+    """
+    if isinstance(why, FileNotFoundError):
+        return errors.ArtefactError(f"{path}: missing; run `dvc repro`")
     why = getattr(why, "strerror", None) or why
-    return errors.ArtefactError(f"{path}: cannot be used ({why}); delete it "
-                                "and run `dvc repro`")
+    return errors.ArtefactError(f"{path}: cannot be used ({why}); {REPAIR}")
 
 
 def no_model(path, error):
@@ -166,7 +178,7 @@ def no_model(path, error):
     """
     return errors.ArtefactError(
         f"{path}: no model can be read from it "
-        f"({str(error).splitlines()[0]}); delete it and run `dvc repro`")
+        f"({str(error).splitlines()[0]}); {REPAIR}, or copy it again")
 
 
 def check_disk_space(place, need, free, fix):

@@ -3,12 +3,13 @@
 import gc
 import io
 import os
+import platform
 import sys
 import warnings
 
 import h5py
 
-from stages.lib.common import files
+from stages.lib.common import errors, files, model_seal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -47,8 +48,12 @@ def save_model(model, path, **attributes):
 
     `attributes` are added to the file, each a string or a list of strings.  A
     list that is too long for one attribute is divided as Keras does it, into
-    `name0`, `name1`, …
+    `name0`, `name1`, …  The file is sealed; with a Lambda layer, which is
+    bytecode, it names the version of Python that can run it.
     """
+    attributes[model_seal.ATTRIBUTE] = model_seal.BLANK
+    if any(isinstance(layer, keras.layers.Lambda) for layer in model.layers):
+        attributes["python"] = python_version()
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are saving your model as an "
@@ -61,7 +66,7 @@ def save_model(model, path, **attributes):
             for part, first in enumerate(range(0, len(value), ITEMS)):
                 file.attrs[f"{name}{part}"] = value[first:first + ITEMS]
     with files.replacing(path) as out:
-        out.write(buffer.getbuffer())
+        out.write(model_seal.add(buffer.getvalue()))
 
 
 def load_model(path):
@@ -69,11 +74,37 @@ def load_model(path):
 
     Raises:
         ArtefactError: missing or damaged.
+        PipelineError: as `check_python`.
     """
+    model_seal.check(path)
+    check_python(path)
     try:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError) as error:
         raise files.no_model(path, error) from error
+
+
+def python_version():
+    """Return major and minor version of the running Python, "3.9"."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def check_python(path):
+    """Raise a PipelineError if the model `path` needs another Python.
+
+    Raises:
+        ArtefactError: damaged.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            needed = file.attrs.get("python", python_version())
+    except OSError as error:
+        raise files.no_model(path, error) from error
+    if needed != python_version():
+        raise errors.PipelineError(
+            f"{path}: it was written under Python {needed}, and its Lambda "
+            f"layer cannot be loaded under Python {python_version()}; use "
+            f"Python {needed}, or run `dvc repro` under this one")
 
 
 def class_names(path):

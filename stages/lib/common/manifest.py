@@ -3,10 +3,10 @@
 import hashlib
 import json
 
-from stages.lib.common import arrays, errors, files
+from stages.lib.common import arrays, errors, files, seals
 
 PATH = "features/manifest.json"
-REPAIR = "run `make repair`, then `dvc repro`"
+REPAIR = files.REPAIR
 
 
 def write(key, class_names, described):
@@ -17,8 +17,8 @@ def write(key, class_names, described):
         class_names: in the order of the labels.
         described: path -> {"rows": their number, "sha256": of the file}.
     """
-    content = {"key": key, "class_names": class_names, "arrays": described}
-    files.write_json(PATH, {**content, "seal": _seal(content)})
+    seals.write_json(PATH, {"key": key, "class_names": class_names,
+                            "arrays": described})
 
 
 def read(key=None, path=PATH):
@@ -31,10 +31,7 @@ def read(key=None, path=PATH):
     Raises:
         ArtefactError: missing, damaged, or the cache key differs from `key`.
     """
-    found = files.read_json(path)
-    if not isinstance(found, dict) or found.pop("seal", 0) != _seal(found):
-        raise errors.ArtefactError(
-            f"{path}: not as extract wrote it; {REPAIR}")
+    found = seals.read_json(path)
     for name, value in (key or {}).items():
         if found["key"].get(name) != value:
             raise errors.ArtefactError(
@@ -65,20 +62,17 @@ def labelled(split):
     """Return the features of `split` and their labels, integer (n,).
 
     Raises:
-        ArtefactError: as `features`, or the number of labels differs, or a
-            label is no class.
+        ArtefactError: as `features`; the labels are damaged, or their number
+            differs.
     """
     x = features(split)
     path = f"data/prepared/{split}_y.npy"
+    seals.check("prepare", path)
     y = arrays.open_array(path, ndim=1)
     if len(x) != len(y):
         raise errors.ArtefactError(
             f"features/{split}_x.npy has {len(x)} rows, {path} {len(y)}; run "
             "`dvc repro`")
-    if len(y) and y.max() >= len(read()["class_names"]):
-        raise errors.ArtefactError(
-            f"{path}: row {y.argmax()}: label {y.max()} is not a class; run "
-            "`make verify`")
     return x, y
 
 
@@ -86,8 +80,3 @@ def digest(key):
     """Return the SHA-256 of a cache key, in hexadecimal."""
     text = json.dumps(key, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _seal(content):
-    """Return the SHA-256 of a manifest's content, in hexadecimal."""
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

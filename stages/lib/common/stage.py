@@ -4,31 +4,46 @@ import fcntl
 import os
 import sys
 
-from stages.lib.common import errors
+from stages.lib.common import errors, seals
 
 LOCKS = "logs/locks"
+PROJECT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[".."] * 3))
+TRACKED = ("data/prepared", "data/resized", "features", "models", "results")
 
 
 def run(main, lock=None):
     """Call `main`, then exit with status 0, or 1 and one line on stderr.
 
     A stage whose DVC was killed may still be writing.  The lock makes the
-    next run of the same stage wait until it has ended.  Unexpected errors
-    keep their traceback.
+    next run of the same stage wait until it has ended.  What a stage wrote is
+    sealed.  Unexpected errors keep their traceback.
 
     Args:
         main: function without arguments.
         lock: name of the stage to exclude; by default, of the running file.
     """
     use_utf8(main)
+    if not os.path.exists("params.yaml"):    # started from another folder
+        os.chdir(PROJECT)
     name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     try:
         with _lock(lock or name):
+            check_folders()
             main()
+            seals.write(main.__code__.co_filename)
     except (errors.PipelineError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"{name}: interrupted; no incomplete file remains")
+
+
+def check_folders():
+    """Raise a StorageError if a folder of outs is a link: DVC refuses those.
+    """
+    for folder in filter(os.path.islink, TRACKED):
+        raise errors.StorageError(
+            f"{folder}: is a link, behind which DVC tracks no file; replace "
+            "it by a folder (`dvc cache dir` moves the cache to another disk)")
 
 
 def use_utf8(main):
@@ -47,8 +62,8 @@ def use_utf8(main):
         os.environ.setdefault("PYTHONIOENCODING", getattr(
             sys.stdout, "encoding", None) or "ascii")
         spec = sys.modules[main.__module__].__spec__
-        os.execv(sys.executable,
-                 [sys.executable, "-m", spec.name, *sys.argv[1:]])
+        what = ["-m", spec.name] if spec else [sys.argv[0]]
+        os.execv(sys.executable, [sys.executable, *what, *sys.argv[1:]])
     if hasattr(sys.stdout, "reconfigure"):    # as stderr's always are
         sys.stdout.reconfigure(errors="backslashreplace")
 

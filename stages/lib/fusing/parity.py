@@ -6,19 +6,14 @@ import warnings
 
 import numpy as np
 
-from stages.lib.backbone import backbone, cuts
+from stages.lib.backbone import backbone
 from stages.lib.common import errors, files, keras_runtime, manifest
 from stages.lib.common.keras_runtime import keras, tf
-from stages.lib.images import prepared
-from stages.lib.training import head, numpy_head
+from stages.lib.fusing import comparison, sample
+from stages.lib.training import head
 
-IMAGES = 512
-BATCH = 64    # images of one size
-TOLERANCE = {"float32": 1e-4, "float16": 1e-2}    # of a probability
-AGREEMENT = {"float32": 0.0, "float16": 0.995}    # share of equal classes
 HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
           ResourceWarning)    # categories that Python hides by default
-VARIATION = 1e-6    # minimum spread of a feature, relative to the largest
 
 
 def measure(path, source):
@@ -29,15 +24,16 @@ def measure(path, source):
         source: data.source.
 
     Returns:
-        A dictionary: `result`, for results/parity.json; `varies`, whether
-        features differ between images; `weights`, the SHA-256 of the frozen
-        part's weights.
+        A dictionary: `result`, for results/parity.json; `worst`, the rows
+        with the largest differences of features and outputs; `excess`, of
+        features, as `comparison.compare`; `weights`, the SHA-256 of the
+        frozen part's weights; `changed`, the layers whose weights differ from
+        those in models/head.h5; `head`, what it is called.
 
     Raises:
         ParityError: the model does not load, or with a warning.
     """
-    cut = manifest.read()["key"]["cut"]
-    images, features, names = sample(source)
+    rows = sample.Sample(source)
     with without_warnings():
         try:
             model = keras.models.load_model(path)
@@ -45,87 +41,59 @@ def measure(path, source):
             reason = " ".join(str(error).split())
             raise errors.ParityError(
                 f"it cannot be reloaded ({reason})") from error
-    cached = feature_tensor(model, cut)
-    of_features, of_probabilities, same = compare(
-        model, cached, keras_runtime.load_model(files.HEAD), images, features)
-    largest = float(np.abs(features).max())
+    return examine(model, manifest.read()["key"]["cut"],
+                   keras_runtime.load_model(files.HEAD), rows, rows.names)
+
+
+def examine(model, cut, top, rows, names):
+    """Return what `measure` returns.
+
+    Args:
+        model: fused.
+        cut: as `cuts.resolve` returns it.
+        top: the trained head, or tail and head.
+        rows: as for `comparison.compare`.
+        names: of the rows.
+    """
+    parts = comparison.Parts(model, cut)
+    found = comparison.compare(parts, top, rows)
     return {
         "result": {
-            "images": len(images),
-            "feature_difference": float(of_features.max()),
-            "feature_maximum": largest,
-            "probability_difference": float(of_probabilities.max()),
-            "worst_row": names[int(of_probabilities.argmax())],
-            "class_agreement": float(same.mean())},
-        "varies": varies(features),
-        "weights": backbone.digest(keras.Model(model.input, cached))}
+            "images": len(rows),
+            "feature_difference": float(found["features"].max()),
+            "feature_rounding": found["rounding"],
+            "feature_maximum": found["largest"],
+            "feature_spread": found["spread"],
+            "output_difference": float(found["outputs"].max()),
+            "output_rounding": found["output_rounding"],
+            "probability_difference": float(found["probabilities"].max()),
+            "worst_row": names[int(found["probabilities"].argmax())],
+            "class_agreement": float(found["same"].mean())},
+        "worst": {name: names[int(found[name].argmax())]
+                  for name in ("excess", "outputs")},
+        "excess": float(found["excess"].max()),
+        "weights": backbone.digest(parts.frozen),
+        "changed": changed(model, top),
+        "head": describe(top)}
 
 
-def varies(features):
-    """Return whether `features`, float (k, …), differ between images."""
-    return bool(np.ptp(features, axis=0).max()
-                > VARIATION * np.abs(features).max())
+def changed(model, top):
+    """Return the layers of `top` whose weights are not those in `model`."""
+    inside = {layer.name: layer.get_weights() for layer in model.layers}
+    return [layer.name for layer in top.layers[1:]
+            if len(inside.get(layer.name, ())) != len(layer.get_weights())
+            or not all(map(np.array_equal, inside.get(layer.name, ()),
+                           layer.get_weights()))]
 
 
-def judge(measured, key):
-    """Raise a ParityError if the fused model is not good enough.
-
-    Args:
-        measured: what `measure` returned.
-        key: the cache key; its `dtype` chooses the tolerance.
-    """
-    result, dtype = measured["result"], key["dtype"]
-    if not measured["varies"]:
-        raise errors.ParityError(
-            f"the features do not vary over images: {result['worst_row']} is "
-            "like all others; check backbone.weights")
-    if (not result["probability_difference"] <= TOLERANCE[dtype]
-            or result["class_agreement"] < AGREEMENT[dtype]):
-        raise errors.ParityError(
-            "the fused model disagrees with head(cached features): worst is "
-            f"{result['worst_row']}, by {result['probability_difference']:.3g}"
-            f" in probability ({TOLERANCE[dtype]:g} is allowed), classes "
-            f"agree on {result['class_agreement']:.2%}; {manifest.REPAIR}")
-    if measured["weights"] != key["weights"]:
-        raise errors.ParityError(
-            "the weights of the frozen part differ from those with which the "
-            "features were computed")
-
-
-def sample(source):
-    """Return `IMAGES` rows, spread evenly over all splits.
-
-    Args:
-        source: data.source.
-
-    Returns:
-        k pairs of `prepared.Images` and a row; features, float32 (k, d); and
-        k names "split row i".
-    """
-    images, features, names = [], [], []
-    cached = {split: manifest.features(split) for split in files.SPLITS}
-    total = sum(map(len, cached.values()))
-    chosen = np.unique(np.linspace(0, total - 1, IMAGES).astype(int))
-    offset = 0
-    for split, x in cached.items():
-        rows = chosen[(chosen >= offset) & (chosen < offset + len(x))] - offset
-        raw = prepared.Images(split, source)
-        images += [(raw, row) for row in rows]
-        features.append(x[rows].astype("float32"))
-        names += [f"{split} row {row}" for row in rows]
-        offset += len(x)
-    return images, np.concatenate(features), names
-
-
-def batches(images):
-    """Yield the pixels of `sample`'s images, float32 (n, h, w, 3), in order.
-
-    Images of a folder differ in size, so that each is a batch of its own.
-    """
-    size = 1 if images[0][0].of_files else BATCH
-    for k in range(0, len(images), size):
-        yield np.stack([of[row] for of, row in images[k:k + size]]).astype(
-            "float32")
+def describe(top):
+    """Return what the model `top` is called: "linear head", for example."""
+    units = [f"{layer.units:,}" for layer in top.layers
+             if layer.name.startswith(f"{head.NAME}hidden")]
+    name = (f"head with {' and '.join(units)} hidden units" if units
+            else "linear head")
+    ours = all(layer.name.startswith(head.NAME) for layer in top.layers[1:])
+    return name if ours else f"tail with its {name}"
 
 
 @contextlib.contextmanager
@@ -156,33 +124,3 @@ def without_warnings():
         loggers[1].setLevel(level)
         for logger in loggers:
             logger.removeFilter(fail)
-
-
-def feature_tensor(model, cut):
-    """Return the tensor of the fused `model` that `extract` caches."""
-    if cut == cuts.TOP:
-        return model.get_layer("head_normalization").input
-    return model.get_layer(cut).output
-
-
-def compare(model, cached, top, images, features):
-    """Return the differences between both outputs, row by row.
-
-    Args:
-        model: fused model, compiled.
-        cached: `feature_tensor` of it.
-        top: the head, or the tail and the head.
-        images, features: as `sample` returns them.
-
-    Returns:
-        Greatest absolute difference of features (k,), of probabilities (k,),
-        and whether both predict the same class (k,).
-    """
-    both = keras.Model(model.input, [cached, model.output])
-    outputs = [both.predict_on_batch(batch) for batch in batches(images)]
-    computed, output = map(np.concatenate, zip(*outputs))
-    p = head.probabilities(top, features)
-    q = numpy_head.to_probabilities(output, head.gives_logits(model))
-    axes = tuple(range(1, features.ndim))
-    return (np.abs(computed - features).max(axis=axes),
-            np.abs(p - q).max(axis=1), p.argmax(axis=1) == q.argmax(axis=1))

@@ -5,7 +5,18 @@ import os
 
 import numpy as np
 
-from stages.lib.common import arrays, errors, files
+from stages.lib.common import arrays, errors, files, seals
+
+
+def rows(split):
+    """Return which image each row of `split` is, a list of dictionaries.
+
+    Raises:
+        ArtefactError: missing or damaged.
+    """
+    path = f"data/prepared/{split}.json"
+    seals.check("prepare", path)
+    return files.read_json(path)
 
 
 class Images:
@@ -28,18 +39,16 @@ class Images:
         Raises:
             ArtefactError: array or list is missing or damaged.
         """
-        self.array = arrays.open_array(f"data/prepared/{split}_x.npy", ndim=4)
+        path = f"data/prepared/{split}_x.npy"
+        self.array = arrays.open_array(path, ndim=4)
+        seals.check("prepare", path)
         self.of_files = self.array.shape[1] == 0
         self.shape = (None, None, 3) if self.of_files else self.array.shape[1:]
         self._folder = (source if os.path.isdir(source)
                         else os.path.dirname(source))
         self._rows = None
         if self.of_files:
-            path = f"data/prepared/{split}.json"
-            self._rows = files.read_json(path)
-            if len(self._rows) != len(self):
-                raise files.unusable(path, f"{len(self._rows)} rows, not "
-                                     f"{len(self)}")
+            self._rows = rows(split)
 
     def __len__(self):
         """Return the number of images."""

@@ -112,17 +112,12 @@ def _changes(old, new, pairs):
 
 def _accuracy(cached, points, count):
     """Return the accuracy of the neighbours in train for each split."""
-    train = np.flatnonzero(cached.in_split("train") & points.usable)
-    found = {}
-    for split in files.SPLITS:
-        rows = np.flatnonzero(cached.in_split(split) & points.usable)
-        if len(rows):
-            shares = neighbours.votes(
-                neighbours.nearest(points.points, train, rows, count),
-                cached.labels, len(cached.names))
-            found[split] = float((shares.argmax(1)
-                                  == cached.labels[rows]).mean())
-    return found
+    right = (neighbours.voted(cached, points, count).shares.argmax(1)
+             == cached.labels)
+    rows = {split: cached.in_split(split) & points.usable
+            for split in files.SPLITS}
+    return {split: float(right[some].mean())
+            for split, some in rows.items() if some.any()}
 
 
 def _kept(old, new, before, after, pairs):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The doctor of cached features: statistics, duplicates, label errors."""
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from stages.lib.common import files
 from stages.lib.inspection import (
-    array_statistics, duplicates, label_errors, neighbours)
+    array_statistics, duplicates, equal_images, label_errors, neighbours)
 from stages.lib.results import scores
 
 CANDIDATES = 5    # nearest neighbours that may be near duplicates
@@ -19,9 +20,11 @@ class Examined(NamedTuple):
     findings: for JSON, see `examine`.
     space: `neighbours.Space` of all images.
     shares: float64 (n, classes), votes of the train rows; 0 if not usable.
-    label_errors: row numbers of suspected label errors, worst first.
+    label_errors: row numbers of suspected label errors, worst first; of
+        copies in one class the first.
     exact_duplicates: groups of equal rows.
-    near_duplicates: pairs of nearly equal rows, nearest first.
+    near_duplicates: pairs of nearly equal rows, nearest first; of copies the
+        first.
     """
 
     findings: dict
@@ -37,54 +40,74 @@ def examine(cached, given):
 
     Args:
         cached: `cached_features.CachedFeatures`.
-        given: neighbours, near, dead, label_score and top, as the command's
+        given: neighbours, near, dead, false_suspects and top, as the command's
             options of these names.
     """
-    in_train = cached.in_split("train")
-    points = neighbours.space(cached.vectors, in_train)
-    train, rest = (np.flatnonzero(points.usable & rows)
-                   for rows in (in_train, ~in_train))
-    found = [neighbours.nearest(points.points, train, rows, given.neighbours)
-             for rows in (train, rest)]
-    shares = np.zeros((len(cached.labels), len(cached.names)))
-    for rows, one in zip((train, rest), found):
-        shares[rows] = neighbours.votes(one, cached.labels, len(cached.names))
-    exact, near = _duplicates(cached, points, train, rest, found, given.near)
-    rows = np.concatenate([train, rest])
-    label_scores, other = label_errors.scores(
-        shares, label_errors.predictions(
-            points.points, cached.labels, train, rest, len(cached.names)),
-        cached.labels)
-    suspects = rows[np.argsort(label_scores[rows], kind="stable")]
-    suspects = suspects[label_scores[suspects] <= given.label_score]
-    similarity = np.concatenate([one.similarity.mean(1) for one in found])
+    points = neighbours.space(cached.vectors, cached.in_split("train"))
+    voted = neighbours.voted(cached, points, given.neighbours)
+    exact, near = _duplicates(cached, points, voted, given.near)
+    suspects = label_errors.suspects(cached, points, voted,
+                                     given.false_suspects)
     findings = {
         "key": cached.manifest["key"], "class_names": cached.names,
         "arrays": [array_statistics.statistics(path, given.dead)
                    for path in cached.manifest["arrays"]
                    if path.endswith("_x.npy")],
+        "conflicts": equal_images.conflicts(cached),
+        "copies": equal_images.copies(cached),
         **_copies(cached, exact, near),
-        **_classes(cached, shares, rows, given.top),
-        "label_errors": [{
-            **cached.where(k), "class": cached.names[cached.labels[k]],
-            "neighbours_predict": cached.names[other[k]],
-            "label_score": float(label_scores[k])} for k in suspects],
-        "outliers": [{
-            **cached.where(rows[k]), "similarity": float(similarity[k])}
-            for k in np.argsort(similarity, kind="stable")[:given.top]]}
-    return Examined(findings, points, shares, suspects, exact,
+        **_classes(cached, voted.shares, np.flatnonzero(points.usable),
+                   given.top),
+        **_label_errors(cached, suspects, given),
+        "outliers": _outliers(cached, voted, given.top)}
+    return Examined(findings, points, voted.shares,
+                    suspects.rows[:suspects.found], exact,
                     [list(pair[:2]) for pair in near])
 
 
-def _duplicates(cached, points, train, rest, found, threshold):
+def _label_errors(cached, suspects, given):
+    """Return the findings about labels.
+
+    `more_label_errors` are those after the suspected ones, up to `given.top`
+    with them.
+    """
+    found = suspects.found
+    entries = [{
+        **cached.where(row), "class": cached.names[cached.labels[row]],
+        "neighbours_predict": cached.names[other],
+        "label_score": float(score), "false": float(false),
+        "copies": int(copies)}
+        for row, score, other, false, copies in itertools.islice(
+            zip(*suspects[:5]), max(found, given.top))]
+    return {
+        "label_errors": entries[:found], "more_label_errors": entries[found:],
+        "label_noise": {
+            "random_labels": suspects.noise.random,
+            "false_suspects": float(suspects.false[:found].mean())
+            if found else None, "accepted": given.false_suspects}}
+
+
+def _outliers(cached, voted, top):
+    """Return the images that resemble train images least, each image once."""
+    rows = np.concatenate([voted.train, voted.rest])
+    similarity = np.concatenate([
+        one.similarity.sum(1) / max(1, one.similarity.shape[1])
+        for one in voted.found])
+    times = np.bincount(voted.first)
+    return [{**cached.where(rows[k]), "similarity": float(similarity[k]),
+             "copies": int(times[rows[k]]) - 1}
+            for k in np.argsort(similarity, kind="stable")[:top]]
+
+
+def _duplicates(cached, points, voted, threshold):
     """Return groups of equal rows, and (row, row, distance) of similar ones.
 
     Args:
         cached, points: as in `examine`.
-        train, rest: row numbers.
-        found: `Neighbours` in train of both.
+        voted: `neighbours.Voted`.
         threshold: greatest distance of near duplicates.
     """
+    train, rest, found = voted.train, voted.rest, voted.found
     inner = neighbours.nearest(points.points, rest, rest, CANDIDATES)
     near = [pair for rows, one in ((train, found[0]), (rest, found[1]),
                                    (rest, inner))

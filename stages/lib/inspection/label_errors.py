@@ -5,9 +5,13 @@ The classifier predicts no row on which it was fitted, as in Northcutt et al.,
 "Confident Learning" (2021).  Both together find more wrong labels than either
 alone (docs/experiments.md).
 """
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
+
+from stages.lib.inspection import label_noise, neighbours
 
 FOLDS = 5
 STRENGTH = 0.01    # scikit-learn's C
@@ -15,21 +19,86 @@ ROWS = 1024        # copied at a time
 FLOOR = 1e-3       # added to shares, so that ratios are finite
 
 
-def scores(neighbour_shares, predictions, labels):
-    """Return the label score of each row, and the class preferred instead.
+class Suspects(NamedTuple):
+    """Images with another class preferred to their label, worst first.
 
-    The geometric mean of two ratios: the share of the label over that of the
-    first other class, among neighbours and in the classifier's predictions.
+    Copies of an image in its class count once.
+
+    rows: integer (m,).
+    scores: float (m,), of their labels, below 1; see `scores`.
+    other: integer (m,), the classes that neighbours prefer.
+    false: float (m,), probabilities that the label is right.
+    copies: integer (m,), how many there are besides the row.
+    found: how many of the first rows are suspected label errors.
+    noise: `label_noise.Noise`.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    other: np.ndarray
+    false: np.ndarray
+    copies: np.ndarray
+    found: int
+    noise: label_noise.Noise
+
+
+def suspects(cached, points, voted, share):
+    """Return the `Suspects` among all images.
 
     Args:
-        neighbour_shares, predictions: float (n, classes).
+        cached: `cached_features.CachedFeatures`.
+        points: their `neighbours.Space`.
+        voted: their `neighbours.Voted`.
+        share: greatest expected share of false ones, 0..1.
+    """
+    classes = len(cached.names)
+    rows = np.flatnonzero(points.usable)
+    _, once, times = np.unique(
+        voted.first[rows] * classes + cached.labels[rows],
+        return_index=True, return_counts=True)
+    rows = rows[once]
+    predicted = neighbours.spread(predictions(
+        points.points, cached.labels, voted.train, voted.rest, classes),
+        voted.first)
+    found, other, counts = scores(voted.shares, predicted, cached.labels, rows)
+    noise = label_noise.fitted(counts, classes)
+    order = np.argsort(found, kind="stable")
+    order = order[found[order] < 1]
+    false = label_noise.false_probability(noise, found[order])
+    return Suspects(rows[order], found[order], other[order], false,
+                    times[order] - 1, label_noise.suspected(false, share),
+                    noise)
+
+
+def scores(neighbour_shares, predicted, labels, rows):
+    """Return label scores, the classes preferred instead, and their counts.
+
+    The score of a class is the geometric mean of two ratios: its share over
+    that of the first other class, among neighbours and in the classifier's
+    predictions.
+
+    Args:
+        neighbour_shares, predicted: float (n, classes).
         labels: integer (n,).
+        rows: integer (m,), the rows to score.
 
     Returns:
-        float (n,), below 1 if another class is preferred; integer (n,).
+        float (m,), scores of the labels, below 1 if another class is
+        preferred; integer (m,), which one the neighbours prefer; and the
+        counts of `label_noise.count`.
     """
-    by_neighbours, other = ratio(neighbour_shares, labels)
-    return np.sqrt(by_neighbours * ratio(predictions, labels)[0]), other
+    found, other = np.empty(len(rows)), np.empty(len(rows), np.int64)
+    counts = np.zeros((2, label_noise.BINS), np.int64)
+    for first in range(0, len(rows), ROWS):
+        part = slice(first, first + ROWS)
+        shares, own = neighbour_shares[rows[part]], labels[rows[part]]
+        every = np.sqrt(ratios(shares) * ratios(predicted[rows[part]]))
+        place = np.arange(len(own)), own
+        counts += label_noise.count(every, own)
+        found[part] = every[place]
+        shares[place] = -1
+        other[part] = shares.argmax(1)
+    return found, other, counts
 
 
 def predictions(points, labels, train, rest, classes):
@@ -61,23 +130,15 @@ def predictions(points, labels, train, rest, classes):
     return found
 
 
-def ratio(shares, labels):
-    """Return the share of each label over that of the first other class.
+def ratios(shares):
+    """Return the share of each class over that of the first other class.
 
     Args:
-        shares: float (n, classes).
-        labels: integer (n,).
+        shares: float (n, classes), two classes or more.
 
     Returns:
-        float (n,), and that other class, integer (n,).
+        float (n, classes), above 0.
     """
-    found, other = np.empty(len(labels)), np.empty(len(labels), np.int64)
-    for first in range(0, len(labels), ROWS):
-        part = shares[first:first + ROWS].copy()
-        rows = np.arange(len(part))
-        own = part[rows, labels[first:first + ROWS]]
-        part[rows, labels[first:first + ROWS]] = -1
-        best = part.argmax(1)
-        found[first:first + ROWS] = (own + FLOOR) / (part[rows, best] + FLOOR)
-        other[first:first + ROWS] = best
-    return found, other
+    second, best = np.partition(shares, -2)[:, -2:].T[:, :, None]
+    return (shares + FLOOR) / (
+        np.where(shares < best, best, second) + FLOOR)

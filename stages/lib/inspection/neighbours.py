@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from stages.lib.common import errors
+from stages.lib.inspection import equal_images
 
 COMPONENTS = 256
 ROWS_A_COMPONENT = 16    # with fewer, whitening amplifies noise
@@ -37,6 +38,23 @@ class Neighbours(NamedTuple):
 
     rows: np.ndarray
     similarity: np.ndarray
+
+
+class Voted(NamedTuple):
+    """Neighbours of all images in train, each image once, and their votes.
+
+    first: integer (n,), the first row of the same image, in train if it is
+        there.  An image is no neighbour of its copies.
+    train, rest: row numbers of the images, usable and each once.
+    found: `Neighbours` of both.
+    shares: float64 (n, classes), votes, equal for copies; 0 if not usable.
+    """
+
+    first: np.ndarray
+    train: np.ndarray
+    rest: np.ndarray
+    found: list
+    shares: np.ndarray
 
 
 def space(vectors, fitted):
@@ -72,6 +90,38 @@ def space(vectors, fitted):
     points /= np.sqrt(np.maximum(variance, LEAST_SHARE * variance[0] + 1e-30))
     points[~usable] = 0
     return Space(unit(points), usable, unit(x))
+
+
+def voted(cached, points, count):
+    """Return the neighbours of all images, and their votes, as `Voted`.
+
+    Args:
+        cached: `cached_features.CachedFeatures`.
+        points: their `Space`.
+        count: neighbours that vote.
+    """
+    first = equal_images.first_of_equals(cached.images, points.usable)
+    once = points.usable & (first == np.arange(len(first)))
+    in_train = cached.in_split("train")
+    train, rest = (np.flatnonzero(once & rows)
+                   for rows in (in_train, ~in_train))
+    found = [nearest(points.points, train, rows, count)
+             for rows in (train, rest)]
+    shares = np.zeros((len(first), len(cached.names)))
+    for rows, one in zip((train, rest), found):
+        shares[rows] = votes(one, cached.labels, len(cached.names))
+    return Voted(first, train, rest, found, spread(shares, first))
+
+
+def spread(values, first):
+    """Return `values`, (n, classes), with copies' rows replaced in place.
+
+    Args:
+        first: integer (n,), see `Voted`.
+    """
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    values[copies] = values[first[copies]]
+    return values
 
 
 def unit(x):

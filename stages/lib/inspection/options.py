@@ -6,7 +6,7 @@ import importlib.util
 from stages.lib.inspection import projection
 
 PLOTS = "results/inspect"
-KINDS = ("nan", "dead", "leaks", "duplicates", "near_leaks",
+KINDS = ("nan", "dead", "conflicts", "leaks", "duplicates", "near_leaks",
          "near_duplicates", "label_errors")
 
 
@@ -47,10 +47,10 @@ def read():
     add("--near", type=_number(float, 0, 2), default=0.1,
         help="greatest cosine distance of standardised features between near "
         "duplicates (%(default)s)")
-    add("--label-score", type=_number(float, 0, 1), default=0.05,
-        help="greatest score of a suspected label error: the share of its "
-        "label over that of the first other class, mean of neighbours and "
-        "classifier (%(default)s)")
+    add("--false-suspects", type=_number(float, 0, 1), default=0.2,
+        metavar="SHARE", help="greatest expected share of false ones among "
+        "the suspected label errors; up to --top more are listed, marked "
+        "(%(default)s)")
     add("--html", metavar="OUT", help="write a page to explore")
     add("--projector", metavar="DIR",
         help="write files for TensorBoard's projector")

@@ -1,10 +1,5 @@
 // Draws the points; mouse, finger and keyboard select them.
 "use strict";
-// Okabe and Ito's colours, safe for colour-blind readers, then lighter ones.
-const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7",
-  "#56b4e9", "#a8980a", "#8c6bb1", "#8d8d8d", "#b15928", "#66c2a5", "#fb8072"];
-const MARKS = ["circle", "diamond", "square", "triangle-up", "cross"];
-const STYLES = COLOURS.length * MARKS.length;    // more classes share them
 const by = id => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const count = DATA.x.length;
@@ -17,7 +12,7 @@ const COLOURINGS = {
     k => predicted[k] === DATA.label[k] ? 0 : 1],
   split: [DATA.splits, k => DATA.split[k]],
 };
-const hidden = new Set();
+const text = number => number.toLocaleString("en");
 let selected = -1;
 
 function make(tag, text, parent) {
@@ -50,25 +45,32 @@ function words(k) {
 }
 
 function traces() {
-  const [names, group] = COLOURINGS[by("colour").value];
-  const found = names.slice(0, STYLES).map((_, g) => ({
-    type: "scattergl", mode: "markers", x: [], y: [], customdata: [],
-    hoverinfo: "none", visible: true,
-    marker: {size: 6, opacity: 0.8, color: COLOURS[g % COLOURS.length],
-      symbol: MARKS[Math.floor(g / COLOURS.length)]}}));
+  const [, group] = COLOURINGS[by("colour").value];
+  const layer = marker => ({type: "scattergl", mode: "markers", x: [], y: [],
+    customdata: [], hoverinfo: "none", marker: {size: 6, ...marker}});
+  const grey = layer({color: dark.matches ? "#71757e" : "#a6a6a6",
+    opacity: 0.5, size: 5});
+  const found = MARKS.map(([symbol]) => layer({symbol, color: [], opacity: 0.85}));
   for (let k = 0; k < count; k++) {
-    if (hidden.has(group(k))) continue;
-    const one = found[group(k) % STYLES];
+    const g = group(k);
+    if (hidden.has(g)) continue;
+    const one = g in styles ?
+      found[Math.floor(styles[g] / COLOURS.length)] : grey;
     one.x.push(DATA.x[k]);
     one.y.push(DATA.y[k]);
     one.customdata.push(k);
+    if (one !== grey) one.marker.color.push(COLOURS[styles[g] % COLOURS.length]);
   }
-  const ring = selected < 0 ? [] : [selected, ...DATA.near[selected]];
-  found.push({type: "scatter", mode: "markers", hoverinfo: "skip",
-    x: ring.map(k => DATA.x[k]), y: ring.map(k => DATA.y[k]),
-    marker: {symbol: "circle-open", size: ring.map((_, n) => n ? 11 : 18),
-      color: dark.matches ? "#ffffff" : "#000000", line: {width: 2}}});
-  return found;
+  return [grey, ...found, {...ring(), type: "scatter", mode: "markers",
+    hoverinfo: "skip"}];
+}
+
+// Marks the selected point and its neighbours.
+function ring() {
+  const shown = selected < 0 ? [] : [selected, ...DATA.near[selected]];
+  return {x: shown.map(k => DATA.x[k]), y: shown.map(k => DATA.y[k]),
+    marker: {symbol: "circle-open", size: shown.map((_, n) => n ? 11 : 18),
+      color: dark.matches ? "#ffffff" : "#000000", line: {width: 2}}};
 }
 
 function draw() {
@@ -83,45 +85,11 @@ function draw() {
     modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d"]]});
 }
 
-function legend() {
-  const [names, group] = COLOURINGS[by("colour").value];
-  const many = names.map(() => 0);
-  for (let k = 0; k < count; k++) many[group(k)]++;
-  by("legend").replaceChildren(...names.map((name, g) => {
-    const one = make("button", "");
-    const dot = make("span", "", one);
-    dot.className = "dot";
-    dot.style.background = COLOURS[g % COLOURS.length];
-    one.append(`${name} ${many[g].toLocaleString("en")}`);
-    one.title = name;
-    one.setAttribute("aria-pressed", String(!hidden.has(g)));
-    one.onclick = () => {
-      hidden.has(g) ? hidden.delete(g) : hidden.add(g);
-      one.setAttribute("aria-pressed", String(!hidden.has(g)));
-      all();
-      draw();
-    };
-    return one;
-  }));
-  by("note").textContent = names.length <= STYLES ? "" :
-    `${names.length.toLocaleString("en")} classes; ` +
-    `colours and marks repeat after ${STYLES}`;
-  all();
-}
-
-function all() {
-  const [names] = COLOURINGS[by("colour").value];
-  by("all").textContent = hidden.size ? "Show all" : "Hide all";
-  by("all").onclick = () => {
-    if (hidden.size) hidden.clear(); else names.forEach((_, g) => hidden.add(g));
-    legend();
-    draw();
-  };
-}
-
 function select(k) {
   selected = k;
-  by("shown").replaceChildren(picture(k, 128), words(k));
+  const about = words(k), one = make("button", "Only this class", about);
+  one.onclick = () => onlyClasses([DATA.label[k]]);
+  by("shown").replaceChildren(picture(k, 128), about);
   by("neighbours").replaceChildren(...DATA.near[k].map(n => {
     const one = make("button", "");
     one.append(picture(n, 48));
@@ -130,23 +98,9 @@ function select(k) {
     one.onclick = () => select(n);
     return one;
   }));
-  draw();
-}
-
-function list(id, title) {
-  const found = DATA[id], all = DATA[`all_${id}`];
-  by(`${id}-title`).textContent = `${title}: ${all.toLocaleString("en")}` +
-    (all > found.length ? `, the first ${found.length}` : "");
-  by(id).replaceChildren(...found.map(group => {
-    const one = make("button", "");
-    group.slice(0, 2).forEach(k => one.append(picture(k, 32)));
-    const k = group[0];
-    make("span", id.endsWith("leaks") ? group.map(n => DATA.where[n]).join(", ") :
-      `${DATA.where[k]}: ${DATA.names[DATA.label[k]]}, neighbours predict ` +
-      DATA.names[DATA.voted[k]], one);
-    one.onclick = () => select(k);
-    return one;
-  }));
+  const {x, y, marker} = ring();
+  Plotly.restyle("plot", {x: [x], y: [y], "marker.size": [marker.size]},
+    [MARKS.length + 1]);
 }
 
 function hover(event) {
@@ -160,18 +114,19 @@ function hover(event) {
     y - box.offsetHeight - 14 : y + 14)}px`;
 }
 
-by("key").textContent = `${DATA.key}; ${count.toLocaleString("en")} of ` +
-  `${DATA.images.toLocaleString("en")} images`;
-for (const name in COLOURINGS) {
-  const one = make("option", name, by("colour"));
-  one.value = name;
-}
-by("colour").onchange = () => { hidden.clear(); legend(); draw(); };
-list("label_errors", "Suspected label errors");
-list("leaks", "Leaks: equal images in two splits");
-list("near_leaks", "Near leaks: similar images in two splits");
-legend();
-draw().then(plot => {
+by("key").textContent = `${DATA.key}; ${text(count)} of ` +
+  `${text(DATA.images)} images`;
+for (const name in COLOURINGS) make("option", name, by("colour")).value = name;
+by("colour").onchange = event => {
+  colour(event.target.value);
+  show();
+};
+listen();
+list("conflicts");
+pairs();
+Object.keys(LISTS).slice(1).forEach(list);
+colour("class");
+show().then(plot => {
   plot.on("plotly_hover", hover);
   plot.on("plotly_unhover", () => { by("hover").style.display = "none"; });
   plot.on("plotly_click", event => select(event.points[0].customdata));

@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
+
+from stages.lib.common import progress
 
 KINDS = ("tsne", "pca", "umap")
 COMPONENTS = 50    # before t-SNE, as van der Maaten and Hinton (2008) did
@@ -61,8 +62,8 @@ class _Counter:
 
 @contextlib.contextmanager
 def _progress():
-    """Show t-SNE's iterations, on terminals only."""
-    with tqdm(total=ITERATIONS, desc="t-SNE", disable=None) as bar:
+    """Show t-SNE's iterations."""
+    with progress.bar("t-SNE", ITERATIONS, "iterations") as bar:
         with contextlib.redirect_stdout(_Counter(bar)):
             yield
 

@@ -5,6 +5,7 @@ from stages.lib.common import files, text
 KEY = ("{application}({options}), {side} px, pooling {pooling}, cut {cut}, "
        "weights {weights:.12}, {dtype} by {engine}")
 TITLES = {
+    "conflicts": "Contradicting labels: equal images, several classes",
     "leaks": "Leaks: the same image in more than one split",
     "duplicates": "Duplicates: the same image twice in one split",
     "near_leaks": "Near leaks: nearly the same image in two splits",
@@ -39,10 +40,27 @@ def lines(findings, top):
         yield ""
         yield f"{title}: {len(findings[kind]):,}" if (
             kind != "outliers") else title
+        if kind == "label_errors":
+            yield from _noise(findings["label_noise"])
         for one in findings[kind][:top]:
             yield f"  {_entry(kind, one)}"
         if len(findings[kind]) > top:
             yield f"  … and {len(findings[kind]) - top:,} more (--top)"
+        elif kind == "label_errors" and findings["more_label_errors"]:
+            yield (f"  Less suspect; with them, more than "
+                   f"{findings['label_noise']['accepted']:.0%} false are "
+                   "expected:")
+            for one in findings["more_label_errors"]:
+                yield f"  ? {_entry(kind, one)}"
+
+
+def _noise(found):
+    """Yield the line about the expected share of false suspects."""
+    false = found["false_suspects"]
+    yield ("  expected share of false suspects: "
+           + ("-" if false is None else f"{false:.0%}")
+           + f" (--false-suspects {found['accepted']:g}); labels wrong at "
+           f"random: about {found['random_labels']:.2%}")
 
 
 def described(key):
@@ -82,6 +100,8 @@ def _array(one):
 
 def _entry(kind, one):
     """Return one finding of a list."""
+    if kind == "conflicts":
+        return " = ".join(map(_labelled, one))
     if kind in ("leaks", "duplicates"):
         return " = ".join(map(place, one))
     if kind.startswith("near"):
@@ -90,6 +110,22 @@ def _entry(kind, one):
     if kind == "label_errors":
         name, other = map(text.escaped, (one["class"],
                                          one["neighbours_predict"]))
-        return (f"{place(one)}: {name}, neighbours predict {other} (label "
-                f"score {one['label_score']:.4f})")
-    return f"{place(one)}: mean similarity {one['similarity']:.4f}"
+        return (f"{place(one)}{_copies(one)}: {name}, neighbours predict "
+                f"{other} (label score {one['label_score']:.4f}, false with "
+                f"probability {one['false']:.2f})")
+    return (f"{place(one)}{_copies(one)}: mean similarity "
+            f"{one['similarity']:.4f}")
+
+
+def _labelled(one):
+    """Return an image of `equal_images.conflicts` and its class."""
+    split, row = one["row"].split(":")
+    where = {"split": split, "row": row, **(
+        {"file": one["image"]} if one["image"] else {})}
+    return f"{place(where)}: {text.escaped(one['class'])}"
+
+
+def _copies(one):
+    """Return how many copies an image has besides itself."""
+    return {0: "", 1: " and a copy"}.get(
+        one["copies"], f" and {one['copies']:,} copies")

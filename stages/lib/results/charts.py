@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
-"""Pictures of the results as PNG; the same values give the same bytes."""
+"""Charts of the results as PNG; the same values give the same bytes."""
 import io
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from sklearn.metrics import confusion_matrix
 
 from stages.lib.common import files
-from stages.lib.results import lettering, scores
 
-CLASSES = 30    # of the confusion matrix, at most
-ROWS, COLUMNS = 4, 6    # of the sheet of mistakes, at most
+
+def save(figure, path):
+    """Write `figure` without the version of Matplotlib."""
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    with files.replacing(path) as file:
+        file.write(buffer.getvalue())
 
 
 def history(epochs, path):
@@ -44,91 +48,7 @@ def history(epochs, path):
                  xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
-    _save(figure, path)
-
-
-def confusion(labels, predicted, names, path):
-    """Draw the confusion matrix, one row for each actual class.
-
-    Args:
-        labels, predicted: integer (n,).
-        names: of the classes.
-
-    Colours show the share of the actual class, numbers count images.  Of many
-    classes, the most confused are shown.
-    """
-    shown = most_confused(labels, predicted, len(names))
-    counts = confusion_matrix(labels, predicted, labels=shown)
-    images = np.bincount(labels, minlength=len(names))[shown, None]
-    share = counts / images.clip(min=1)
-    title = f"Test: {(labels == predicted).sum():,} of {len(labels):,} right"
-    if len(shown) < len(names):
-        title += (f"\nThe {len(shown)} most confused of {len(names):,} "
-                  "classes")
-    side = max(3, 0.55 * len(shown))
-    figure = Figure((side + 3, side + 2), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, label="share of the actual class", shrink=0.8)
-    axes.set(xlabel="predicted", ylabel="actual", title=title)
-    ticks, families = lettering.fit([names[k] for k in shown])
-    axes.set_xticks(range(len(shown)), ticks, rotation=45, ha="right",
-                    rotation_mode="anchor", parse_math=False,
-                    fontfamily=families)
-    axes.set_yticks(range(len(shown)), ticks, parse_math=False,
-                    fontfamily=families)
-    for row, column in np.argwhere(counts):
-        axes.text(column, row, counts[row, column], ha="center", va="center",
-                  fontsize=8,
-                  color="white" if share[row, column] > 0.5 else "black")
-    _save(figure, path)
-
-
-def most_confused(labels, predicted, classes):
-    """Return the classes to show, ascending, integer (`CLASSES`,) at most.
-
-    Those of the pairs that are mistaken most often, in either direction; if
-    they are few, others that have images, too.
-
-    Args:
-        labels, predicted: integer (n,).
-        classes: their number.
-    """
-    pairs, _ = scores.confused_pairs(labels, predicted)
-    ranked = [*pairs.ravel(), *np.unique(labels), *range(classes)]
-    return np.sort([*dict.fromkeys(map(int, ranked))][:CLASSES])
-
-
-def mistakes(images, probabilities, labels, names, path):
-    """Draw the wrong test images, most confident first.
-
-    Args:
-        images: uint8 (n, h, w, 3).
-        probabilities: float (n, classes).
-        labels: integer (n,).
-    """
-    predicted = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
-    worst = wrong[order][:ROWS * COLUMNS]
-    rows = max(1, -(-len(worst) // COLUMNS))
-    figure = Figure((2 * COLUMNS, 2.5 * rows), layout="constrained")
-    figure.suptitle(f"Test: {len(wrong):,} of {len(labels):,} wrong" + (
-        "; those of greatest confidence" if len(worst) else ""))
-    shown, families = lettering.fit(
-        [names[k] for k in np.concatenate([predicted[worst], labels[worst]])])
-    for axes, row, guess, name in zip(
-            figure.subplots(rows, COLUMNS).flat, worst, shown,
-            shown[len(worst):]):
-        axes.imshow(images[row])
-        axes.set_xlabel(f"{guess} {probabilities[row].max():.2f}\n"
-                        f"is {name}, row {row}", fontsize=9,
-                        parse_math=False, fontfamily=families)
-    for axes in figure.axes:
-        axes.set(xticks=[], yticks=[])
-    for axes in figure.axes[len(worst):]:
-        axes.set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def comparison(rows, path):
@@ -155,7 +75,7 @@ def comparison(rows, path):
     axes.set(ylim=(0, 1), title="Accuracy, with 95 % Wilson intervals")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    _save(figure, path)
+    save(figure, path)
 
 
 def _caption(row):
@@ -164,12 +84,3 @@ def _caption(row):
                else f"{row['minutes']:.1f} minutes")
     return (f"{row['model']}\n{minutes}, {row['trained']:,} of\n"
             f"{row['parameters']:,} parameters trained")
-
-
-def _save(figure, path):
-    """Write `figure` without the version of Matplotlib."""
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
-    with files.replacing(path) as file:
-        file.write(buffer.getvalue())

@@ -8,6 +8,13 @@ LETTERS = 20    # shown of a name
 DEFAULT = "DejaVu Sans"    # Matplotlib brings it
 
 
+def short(name):
+    """Return both ends of a long name."""
+    half = LETTERS // 2
+    return name if len(name) <= LETTERS else (
+        f"{name[:half]}…{name[1 - half:]}")
+
+
 def fit(names):
     r"""Return the names to draw, and the font families to draw them in.
 
@@ -24,15 +31,8 @@ def fit(names):
         if found:
             families.append(family)
             missing -= found
-    return [_short("".join(ascii(one)[1:-1] if one in missing else one
-                           for one in name)) for name in shown], families
-
-
-def _short(name):
-    """Return both ends of a long name."""
-    half = LETTERS // 2
-    return name if len(name) <= LETTERS else (
-        f"{name[:half]}…{name[1 - half:]}")
+    return [short("".join(ascii(one)[1:-1] if one in missing else one
+                          for one in name)) for name in shown], families
 
 
 def _letters(family):

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Scores of the predictions on a split."""
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.metrics import log_loss
 
-BINS = 15    # of confidence, as in Guo et al. (2017)
+from stages.lib.results import calibration
 
 
 def scores(probabilities, labels):
@@ -16,29 +15,18 @@ def scores(probabilities, labels):
 
     Returns:
         accuracy with the bounds of its 95 % Wilson interval, loss
-        (cross-entropy, nats), calibration_error: all in 0..1 but the loss.
+        (cross-entropy, nats), calibration_error, and what it is by chance:
+        all in 0..1 but the loss.  See `calibration`.
     """
     correct = probabilities.argmax(axis=1) == labels
-    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(
-        0.95, method="wilson")
+    low, high = calibration.interval(correct.sum(), len(correct))
     return {"accuracy": float(correct.mean()),
-            "accuracy_low": float(interval.low),
-            "accuracy_high": float(interval.high),
+            "accuracy_low": low, "accuracy_high": high,
             "loss": float(log_loss(labels, probabilities,
                                    labels=range(probabilities.shape[1]))),
-            "calibration_error": calibration_error(probabilities, correct)}
-
-
-def calibration_error(probabilities, correct):
-    """Return the expected calibration error, 0..1.
-
-    The mean over images of |accuracy - confidence| of the image's bin of
-    confidence (Guo et al., On Calibration of Modern Neural Networks, 2017).
-    """
-    confidence = probabilities.max(axis=1)
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(correct))
+            "calibration_error": calibration.error(probabilities, correct),
+            "calibration_error_by_chance":
+                calibration.error_by_chance(probabilities)}
 
 
 def confused_pairs(labels, predicted):
@@ -57,3 +45,18 @@ def confused_pairs(labels, predicted):
         return_counts=True)
     order = np.argsort(-times, kind="stable")
     return pairs[order], times[order]
+
+
+def margins(probabilities, labels):
+    """Return how much surer a prediction is than the label, float64 (n,).
+
+    The logarithm of the ratio of both probabilities, 0 for a right
+    prediction.  It differs where confidences round to 1, and temperature
+    scaling does not change its order.
+
+    Args:
+        probabilities: float (n, classes).
+        labels: integer (n,).
+    """
+    p = np.log(np.maximum(probabilities, np.finfo(float).tiny))
+    return p.max(axis=1) - p[np.arange(len(labels)), labels]

@@ -5,7 +5,7 @@ from tqdm import tqdm
 
 from stages.lib.common import errors, files, keras_runtime
 from stages.lib.common.keras_runtime import keras
-from stages.lib.training import numpy_head
+from stages.lib.training import numpy_head, temperature
 
 FLOOR = 1e-3   # least standard deviation: see `normalization`
 ROWS = 4096    # read at a time
@@ -105,6 +105,22 @@ def optimizer(name, rate):
         rate: learning rate, a number or a schedule.
     """
     return getattr(keras.optimizers, name)(learning_rate=rate)
+
+
+def calibrate(model, x, labels):
+    """Divide the logits of the trained `model` by its temperature; return it.
+
+    Args:
+        model: keras.Model that ends with a head; its last layer is changed.
+        x, labels: features and one-hot labels (n, classes) of validation.
+    """
+    # `model` may be compiled for many steps a call, which predict no batch
+    plain = keras.Model(model.input, model.output)
+    found = temperature.fit(probabilities(plain, x), labels.argmax(axis=1))
+    last = model.layers[-1]
+    last.set_weights([weight / np.float32(found)
+                      for weight in last.get_weights()])
+    return found
 
 
 def probabilities(model, x):

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from scipy.special import softmax
 
-from stages.lib.common import errors, files
+from stages.lib.common import errors, files, model_seal
 
 EPSILON = 1e-7    # least standard deviation in Keras' Normalization
 ROWS = 4096       # computed at a time
@@ -67,6 +67,7 @@ def load(path=files.HEAD):
     Raises:
         ArtefactError: missing or damaged.
     """
+    model_seal.check(path)
     try:
         with h5py.File(path) as file:
             config = json.loads(file.attrs["model_config"])["config"]

@@ -20,6 +20,7 @@ def callback(stage):
     except tf.errors.OpError as error:
         if log not in str(error):
             raise
+        reason = error.message.splitlines()[0].split("; ")[-1]
         raise errors.StorageError(
             f"{log}: TensorBoard's log cannot be written "
-            f"({error.message}); free disk space, then run again") from error
+            f"({reason}); free disk space, then run again") from error

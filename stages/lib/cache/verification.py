@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Find every damaged file that DVC tracks."""
+import hashlib
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.lib.cache import row_store, tracked_files
+from stages.lib.common import errors, files, manifest, seals
+
+SHOWN = 10    # damaged rows
+
+
+class Fault(NamedTuple):
+    """A file that is damaged or missing.
+
+    path: of the file; why: for people.
+    out: the `tracked_files.Out` it belongs to, or None.
+    accepted: digests that DVC accepted for it: dvc.lock has them, its seal
+        does not.
+    """
+
+    path: str
+    why: str
+    out: object = None
+    accepted: tuple = ()
+
+    def __str__(self):
+        """Return the line about it."""
+        by = f"; written by {self.out.stage}" if self.out else ""
+        return f"{self.path}: {self.why}{by}"
+
+
+class Verification:
+    """The result for one project.
+
+    Attributes:
+        project: `tracked_files.Project`.
+        faults: list of `Fault`; with `out` None, of DVC's cache.
+        good: md5 -> path of a file of an out that is good; of a folder, the
+            folder.
+        digests: path of each file -> md5.
+    """
+
+    def __init__(self, project, only=()):
+        """Read all files of `project`; or the outs `only`, and no cache."""
+        self.project, self.good, self.faults = project, {}, []
+        outs = [out for out in project.outs if not only or out.path in only]
+        objects = {} if only else project.objects()
+        self.digests = tracked_files.md5s([
+            *objects, *(path for out in outs for path in out.files)])
+        wrong = {path: md5 for path, md5 in objects.items()
+                 if self.digests[path] != md5.replace(".dir", "")}
+        self._wrong = {self.digests[path] for path in wrong}
+        self._sealed = _sealed(project)
+        for out in outs:
+            self._check(out)
+        whose = {md5: path for out in outs
+                 for md5, path in self._of(out).items()}
+        self.faults += [Fault(path, "not the bytes of its name; " + (
+            f"the copy of {whose[md5]}" if md5 in whose
+            else "of no current out") + " in DVC's cache")
+            for path, md5 in wrong.items()]
+        self.faults += [Fault(path, "not the bytes of its name; in DVC's run "
+                              "cache") for path in (
+                                  () if only else project.runs())
+                        if not tracked_files.is_run(path)]
+
+    def _of(self, out):
+        """Return md5 -> path of an out; of a folder, of its files, too."""
+        found = {out.md5: out.path}
+        path = self.project.object(out.md5)
+        if out.md5.endswith(".dir") and os.path.exists(path) and (
+                self.digests[path] == out.md5[:-len(".dir")]):
+            for entry in files.read_json(path):
+                found[entry["md5"]] = os.path.join(out.path, entry["relpath"])
+        return found
+
+    def _check(self, out):
+        """Add the faults of `out`."""
+        if not os.path.exists(out.path):
+            self.faults.append(Fault(out.path, "missing", out))
+            return
+        digests = {path: self.digests[path] for path in out.files}
+        md5 = digests.get(out.path)
+        if os.path.isdir(out.path):
+            md5 = hashlib.md5(tracked_files.of_folder(
+                out.path, digests)).hexdigest() + ".dir"
+        faults = []
+        for path, digest in digests.items():
+            why = self._why(path, digest, md5 != out.md5)
+            if why:
+                accepted = (digest, md5) if md5 == out.md5 else ()
+                faults.append(Fault(path, why, out, accepted))
+        if md5 != out.md5:
+            known = {path: digest for digest, path in self._of(out).items()}
+            changed = [path for path in {**digests, **known}
+                       if digests.get(path) != known.get(path)
+                       and path != out.path] or [out.path]
+            faults = [Fault(path, "differs from dvc.lock" + damaged_rows(path),
+                            out) for path in changed]
+        if not faults:
+            self.good.update({digest: path for path, digest
+                              in digests.items()})
+            self.good[out.md5] = out.path
+        self.faults += faults
+
+    def _why(self, path, md5, differs):
+        """Return what is wrong with a file of which dvc.lock is right."""
+        if differs:
+            return None
+        seal, digest = self._sealed.get(path, (None, None))
+        try:
+            if seal and digest != (files.digest(path, "sha256")
+                                   if seal == manifest.PATH
+                                   else seals.digest(path)):
+                return f"differs from {seal}" + damaged_rows(path)
+            if path == manifest.PATH or path.startswith(
+                    os.path.dirname(seals.path("", self.project.folder))):
+                seals.read_json(path)
+        except errors.ArtefactError as error:
+            return str(error)
+        if md5 in self._wrong:
+            return "has the bytes of a damaged file in DVC's cache"
+        return None
+
+
+def _sealed(project):
+    """Return path -> its seal and its digest, of all that can be read."""
+    found = {}
+    for stage in project.stages:
+        seal = seals.path(stage, project.folder)
+        try:
+            found.update({path: (seal, digest) for path, digest
+                          in seals.read_json(seal)["sha256"].items()})
+        except (errors.ArtefactError, KeyError, AttributeError):
+            continue
+    if not project.folder:
+        try:
+            found.update({path: (manifest.PATH, array["sha256"])
+                          for path, array in manifest.read()["arrays"].items()
+                          })
+        except (errors.ArtefactError, KeyError, AttributeError):
+            pass
+    return found
+
+
+def damaged_rows(path):
+    """Return which rows of an array of features are damaged, or ""."""
+    if not (path.startswith("features/") and path.endswith("_x.npy")):
+        return ""
+    try:
+        good, _ = row_store.StoredRows(
+            path, path.replace("_x.npy", "_rows.npy")).check()
+    except errors.ArtefactError as error:
+        return f": {error}"
+    rows = np.flatnonzero(~good)
+    return f": {len(rows):,} damaged rows: " + ", ".join(
+        map(str, rows[:SHOWN])) + (", …" if len(rows) > SHOWN else "")
