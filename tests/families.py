@@ -10,8 +10,11 @@ from test_backbone import (
     IMAGENET, SIDE, check_scaling, close, initial, keras_features, ours,
     pixels)
 
+from stages.lib.backbone import backbone
 from stages.lib.common import keras_runtime
 from stages.lib.common.keras_runtime import keras
+from stages.lib.fusing import fused_model, safe_loading
+from stages.lib.params import params
 
 SMALLEST = ["Xception", "VGG16", "ResNet50", "ResNet50V2", "InceptionV3",
             "InceptionResNetV2", "MobileNet", "MobileNetV2",
@@ -62,3 +65,20 @@ def test_convnext_reloads(tmp_path):
 def test_parts(application):
     """The smallest of each family passes all parts of the pipeline."""
     parts.check(application)
+
+
+@pytest.mark.parametrize("application", SMALLEST)
+def test_fused_model_is_trusted(application, tmp_path):
+    """`predict_images` accepts the layers of each family."""
+    keras_runtime.reset(0)
+    base = backbone.build(params.Backbone(
+        application=application, weights="models/weights/random.yaml",
+        options={"alpha": 0.25} if application == "MobileNet" else {},
+        pooling="avg", cut="top"), 96)
+    features = keras.Input(base.output_shape[1:])
+    top = keras.layers.Dense(3, name="head_output")(features)
+    model = fused_model.build(
+        base, application, keras.Model(features, top), (32, 32, 3),
+        params.Resize(side=96, mode="stretch", antialias=False))
+    keras_runtime.save_model(model, str(tmp_path / "m.h5"))
+    safe_loading.check(str(tmp_path / "m.h5"))
