@@ -52,7 +52,7 @@ def start(project, stage, *targets):
     while not processes(project, stage):
         assert repro.poll() is None, repro.stdout.read()
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(0.1)
     return repro
 
 

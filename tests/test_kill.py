@@ -26,7 +26,7 @@ def test_kill(finished, tmp_path):
         print(f"{stage}: killed after {pause:.3f} s")    # if the test fails
         end = time.monotonic() + pause
         while time.monotonic() < end and processes(project, stage):
-            time.sleep(0.01)    # or until the stage ends
+            time.sleep(0.1)    # or until the stage ends
         os.killpg(repro.pid, signal.SIGKILL)
         repro.wait()
         remove_incomplete(project)

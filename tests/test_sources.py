@@ -214,10 +214,10 @@ def test_images_of_a_table_are_dependencies(finished, tmp_path):
     shutil.copytree(finished.path, tmp_path / "project", symlinks=True)
     project = Project(tmp_path / "project")
     table(project, rows("filename"))
-    done = project.run(table_command().replace("/absolute/path",
-                                               project.file("list")))
+    done = project.run(table_command().replace(
+        "/absolute/path", project.file("list")) + " prepare")
     assert "Ran experiment" in done.stdout, done.stdout
-    assert "up to date" in project.run("dvc status").stdout
+    assert "up to date" in project.run("dvc status prepare").stdout
     put(project.file("images/hat/03.png"), saved(noise(9, 9, 5), "PNG"))
     assert "data/linked" in project.run("dvc status prepare").stdout
     assert "Running" in project.run("dvc repro prepare").stdout
