@@ -4,12 +4,10 @@ if not __package__:    # run as a file
     __import__("sys").path[0] += "/.."
     __import__("stages")    # checks this Python
 
-import argparse
-
 import numpy as np
 
 from stages.lib.backbone import alexnet
-from stages.lib.common import errors, stage
+from stages.lib.common import command_line, errors, stage
 
 ABOUT = """Convert the state dict of torchvision's alexnet into a file of
 weights for backbone.application AlexNet."""
@@ -70,7 +68,7 @@ def read(path):
 
 def main():
     """Convert the file given as first argument to the second."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m commands.convert_alexnet", description=ABOUT)
     parser.add_argument("state_dict", metavar="STATE_DICT",
                         help=".safetensors or .npz, torchvision's names")

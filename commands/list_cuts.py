@@ -4,12 +4,11 @@ if not __package__:    # run as a file
     __import__("sys").path[0] += "/.."
     __import__("stages")    # checks this Python
 
-import argparse
-
 import numpy as np
 
 from stages.lib.backbone import backbone, cuts
-from stages.lib.common import arrays, files, keras_runtime, stage
+from stages.lib.common import (
+    arrays, command_line, files, keras_runtime, stage)
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
 
@@ -32,8 +31,8 @@ def table(model, dtype, rows):
 
 def main():
     """Print the table of the backbone in params.yaml."""
-    argparse.ArgumentParser(prog="python -m commands.list_cuts",
-                            description=__doc__).parse_args()
+    command_line.Parser(prog="python -m commands.list_cuts",
+                        description=__doc__).parse_args()
     given = params.read()
     keras_runtime.reset(seed=0)
     model = backbone.build(given.backbone, given.resize.side)

@@ -4,11 +4,10 @@ if not __package__:    # run as a file
     __import__("sys").path[0] += "/.."
     __import__("stages")    # checks this Python
 
-import argparse
 import os
 import re
 
-from stages.lib.common import errors, files, stage, text
+from stages.lib.common import command_line, errors, files, stage, text
 from stages.lib.images import prepared
 
 ABOUT = """Print row, image, class and, for a file, its SHA-256, separated by
@@ -48,8 +47,8 @@ def find(what, rows):
 
 def main():
     """Print row, image and class of each match."""
-    parser = argparse.ArgumentParser(prog="python -m commands.locate_rows",
-                                     description=ABOUT)
+    parser = command_line.Parser(prog="python -m commands.locate_rows",
+                                 description=ABOUT)
     parser.add_argument("what", metavar="WHAT", nargs="+", help=WHAT)
     given = parser.parse_args()
     rows = {split: prepared.rows(split) for split in files.SPLITS}

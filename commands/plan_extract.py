@@ -4,18 +4,16 @@ if not __package__:    # run as a file
     __import__("sys").path[0] += "/.."
     __import__("stages")    # checks this Python
 
-import argparse
-
 from stages import extract
-from stages.lib.common import stage
+from stages.lib.common import command_line, stage
 from stages.lib.params import params
 from stages.lib.sources import rejected_files
 
 
 def main():
     """Print the plan; compute nothing."""
-    argparse.ArgumentParser(prog="python -m commands.plan_extract",
-                            description=__doc__).parse_args()
+    command_line.Parser(prog="python -m commands.plan_extract",
+                        description=__doc__).parse_args()
     extract.look_up(params.read())
     summary = rejected_files.summary()
     if summary:

@@ -11,7 +11,6 @@ if not __package__:    # run as a file
     __import__("sys").path[0] += "/.."
     __import__("stages")    # checks this Python
 
-import argparse
 import json
 import os
 import sys
@@ -21,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from stages.lib.common import (
-    errors, keras_runtime, model_seal, stage, text)
+    command_line, errors, keras_runtime, model_seal, stage, text)
 from stages.lib.fusing import safe_loading
 from stages.lib.images import decoding
 from stages.lib.sources import walk
@@ -32,7 +31,7 @@ MAX_MEGAPIXELS = 200    # as data.max_megapixels
 
 def parser():
     """Return the parser of the command line."""
-    found = argparse.ArgumentParser(
+    found = command_line.Parser(
         prog="python -m commands.predict_images",
         description="Predict the class of images with a fused model.")
     found.add_argument("model", metavar="MODEL", help="a fused model, .h5")

@@ -3,20 +3,12 @@
 import argparse
 import importlib.util
 
+from stages.lib.common import command_line
 from stages.lib.inspection import projection
 
 PLOTS = "results/inspect"
 KINDS = ("nan", "dead", "conflicts", "leaks", "duplicates", "near_leaks",
          "near_duplicates", "label_errors")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line."""
-
-    def error(self, message):
-        """Print `message` without the usage; exit with status 2."""
-        name = self.prog.split(".")[-1]
-        self.exit(2, f"{name}: {message}; see --help\n")
 
 
 def _number(kind, low, high):
@@ -33,8 +25,9 @@ def _number(kind, low, high):
 
 def read():
     """Return the options of the command line, or exit with status 2."""
-    parser = Parser(prog="python -m commands.inspect_features",
-                    description="Examine the cached features")
+    parser = command_line.Parser(
+        prog="python -m commands.inspect_features",
+        description="Examine the cached features")
     add = parser.add_argument
     add("--json", action="store_true", help="findings as JSON; at most "
         "--top pairs and outliers, all of the others")
