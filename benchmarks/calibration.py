@@ -14,12 +14,12 @@ import argparse
 import os
 import sys
 
-import numpy as np
-from sklearn.cluster import KMeans
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
+__import__("stages")    # checks this Python
 
+import numpy as np  # noqa: E402
+from sklearn.cluster import KMeans  # noqa: E402
 from stages import train  # noqa: E402
 from stages.lib.common import keras_runtime  # noqa: E402
 from stages.lib.params import params  # noqa: E402

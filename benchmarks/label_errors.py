@@ -21,6 +21,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
+__import__("stages")    # checks this Python
 
 import numpy as np  # noqa: E402
 from sklearn.cluster import MiniBatchKMeans  # noqa: E402

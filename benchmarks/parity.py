@@ -18,6 +18,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
+__import__("stages")    # checks this Python
 
 import conftest  # noqa: E402
 conftest.pytest_configure()    # one thread, before TensorFlow starts

@@ -17,6 +17,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
+__import__("stages")    # checks this Python
 
 import decoding as photographs  # noqa: E402
 import engines  # noqa: E402

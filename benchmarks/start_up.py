@@ -14,12 +14,12 @@ import statistics
 import subprocess
 import sys
 
-import numpy as np
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
+__import__("stages")    # checks this Python
 
 import conftest  # noqa: E402
+import numpy as np  # noqa: E402
 
 FOLDER = os.path.join(ROOT, "build", "start_up")
 

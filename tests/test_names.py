@@ -274,9 +274,12 @@ def test_wrong_versions(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(
     path[len(ROOT) + 1:] for folder in ("stages", "commands", "compare")
-    for path in glob.glob(f"{ROOT}/{folder}/[a-z]*.py")))
+    for path in glob.glob(f"{ROOT}/{folder}/[a-z]*.py")) + [
+        f"benchmarks/{name}.py" for name in (
+            "calibration", "label_errors", "page", "parity", "run",
+            "start_up")])
 def test_run_as_a_file(name):
-    """A stage or command can be run as a file; also in a wrong Python."""
+    """What can be run as a file says so if this Python is wrong."""
     line, = other_python(name)
     assert "cannot run this: it has no package dvc; run `make setup`" in line
 
