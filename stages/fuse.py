@@ -66,7 +66,8 @@ def main():
         try:
             key = save_candidate(given)
             try:
-                measured = fresh.call(CANDIDATE, given.data.source)
+                measured = fresh.call(CANDIDATE, given.data.source,
+                                      given.resize.mode)
                 files.write_json("results/parity.json", measured["result"])
                 verdict.judge(measured, key)
             except errors.ParityError as error:

@@ -199,7 +199,7 @@ def test_plan_refuses(project, monkeypatch, capsys):
     monkeypatch.setattr("psutil.virtual_memory",
                         lambda: namedtuple("M", "available")(1e5))
     assert stage(project, monkeypatch, "extract").startswith(
-        "extract: training needs 205 kB of memory, 100 kB are free: ")
+        "extract: training needs 213 kB of memory, 100 kB are free: ")
     assert contents(project) == before
 
 

@@ -10,7 +10,8 @@ from conftest import (CLASSES, check, clone, environment, settle, stage,
                       tiny_arrays)
 
 from stages.lib.common import errors, keras_runtime, manifest
-from stages.lib.fusing import parity, verdict
+from stages.lib.fusing import parity, sample, verdict
+from stages.lib.images import prepared
 
 
 def metrics(project):
@@ -118,12 +119,30 @@ def test_random_labels_miss_every_floor(finished, tmp_path):
     assert metrics(project)["test"] == test
 
 
+def test_large_images_are_not_compared(finished, monkeypatch, capsys):
+    """The model's float32 copies of an image are bounded, and padding counts.
+    """
+    monkeypatch.chdir(finished.path)
+    monkeypatch.setattr(sample, "MAX_MEGAPIXELS", 1e-4)    # 100 pixels
+    monkeypatch.setattr(prepared.Images, "size",
+                        lambda _, row: (5, 20) if row else (30, 30))
+    rows = sample.Sample(f"{finished.folder}/tiny.npz", "stretch")
+    assert len(rows) == len(rows.names) == 297
+    assert capsys.readouterr().out == (
+        "fuse: 3 of 300 images are not compared: larger than 0.0001 "
+        "megapixels\n")
+    rows = sample.Sample(f"{finished.folder}/tiny.npz", "pad")
+    assert len(rows) == 1 and rows.names[0].startswith("train row 1 (")
+    assert "299 of 300 images" in capsys.readouterr().out
+
+
 def test_changed_weight_is_found(project, finished, monkeypatch):
     """One changed weight, or a warning, fails the comparison."""
     def compare(path):
         """Return the error of the comparison with the model at `path`."""
         try:
-            measured = parity.measure(path, f"{finished.folder}/tiny.npz")
+            measured = parity.measure(path, f"{finished.folder}/tiny.npz",
+                                      "stretch")
             verdict.judge(measured, manifest.read()["key"])
         except errors.ParityError as error:
             return str(error)

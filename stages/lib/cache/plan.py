@@ -116,18 +116,25 @@ def _freed(cache):
 
 
 def _memory(cache):
-    """Print the memory that training needs; refuse what does not fit."""
-    if len(cache.shape) > 1:    # maps stay on disk
-        return
-    rows = sum(len(images) for name, images in cache.images.items()
-               if name != "test")
-    need, free = rows * cache.shape[0] * 4, psutil.virtual_memory().available
+    """Print the memory that training needs; refuse what does not fit.
+
+    It holds float32: vectors of all views, and one-hot labels.
+    """
+    rows = {name: len(images) for name, images in cache.images.items()
+            if name != "test"}
+    classes = len(files.read_json(
+        "data/prepared/dataset.json")["class_names"])
+    need = 4 * classes * (rows["train"] + rows["validation"])
+    if len(cache.shape) == 1:    # maps stay on disk
+        need += 4 * cache.shape[0] * sum(rows.values())
+    free = psutil.virtual_memory().available
     print(f"extract: training needs {files.readable(need)} of memory, "
           f"{files.readable(free)} are free")
     if need > free:
         raise errors.PlanError(
             f"training needs {files.readable(need)} of memory, "
-            f"{files.readable(free)} are free: name fewer extract.views")
+            f"{files.readable(free)} are free: name fewer extract.views, "
+            "or free memory")
 
 
 def _probe(engine, read, count):

@@ -16,12 +16,13 @@ HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
           ResourceWarning)    # categories that Python hides by default
 
 
-def measure(path, source):
+def measure(path, source, mode):
     """Load the fused model at `path` and compare it on some images.
 
     Args:
         path: of an `.h5` file.
         source: data.source.
+        mode: resize.mode.
 
     Returns:
         A dictionary: `result`, for results/parity.json; `worst`, the rows
@@ -33,7 +34,7 @@ def measure(path, source):
     Raises:
         ParityError: the model does not load, or with a warning.
     """
-    rows = sample.Sample(source)
+    rows = sample.Sample(source, mode)
     with without_warnings():
         try:
             model = keras.models.load_model(path)
