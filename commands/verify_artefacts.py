@@ -2,13 +2,13 @@
 """Compare all files that DVC tracks with what was written; repair them."""
 if not __package__:    # run as a file
     __import__("sys").path[0] += "/.."
+    __import__("stages")    # checks this Python
 
-import argparse
 import os
 import shutil
 
 from stages.lib.cache import repair, tracked_files, verification
-from stages.lib.common import errors, seals, stage
+from stages.lib.common import command_line, errors, seals, stage
 
 ABOUT = """Read every out of dvc.lock, every file of DVC's cache and of its
 run cache, and compare them with their digests.  The exit status is 1 if one
@@ -18,22 +18,42 @@ REPAIR = """move damaged files aside, also in DVC's cache, which would restore
 them; run the stages that write them; verify again"""
 
 
-def verify(folder, only=()):
-    """Return the `Verification` of the DVC project in `folder`.
+def verify(project, only=()):
+    """Return the `Verification` of a DVC project.
 
     Args:
-        folder: "" or "compare/".
+        project: `tracked_files.Project`.
         only: paths of outs; by default, all files are compared.
     """
-    found = verification.Verification(tracked_files.Project(folder), only)
-    print(f"verify_artefacts: {folder or '.'}: {len(found.digests):,} files, "
-          f"{len(found.faults):,} damaged or missing", flush=True)
+    found = verification.Verification(project, only)
+    print(f"verify_artefacts: {project.folder or '.'}: "
+          f"{len(found.digests):,} files, {len(found.faults):,} damaged or "
+          "missing", flush=True)
     return found
+
+
+def check_outs(outs, projects):
+    """Raise an ArtefactError if one of `outs` is not in a dvc.lock.
+
+    Args:
+        outs: paths.
+        projects: list of `tracked_files.Project`.
+    """
+    known = [out for project in projects
+             for written in seals.outs(project.folder).values()
+             for out in written]
+    locked = [out.path for project in projects for out in project.outs]
+    for out in outs:
+        if out not in known:
+            raise errors.ArtefactError(f"{out}: no stage writes it")
+        if out not in locked:
+            raise errors.ArtefactError(f"{out}: not in dvc.lock; run "
+                                       "`dvc repro`")
 
 
 def main():
     """Verify; repair on request; fail if anything is still damaged."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m commands.verify_artefacts", description=ABOUT)
     parser.add_argument("outs", metavar="OUT", nargs="*", help=ONLY)
     parser.add_argument("--repair", action="store_true", help=REPAIR)
@@ -42,27 +62,26 @@ def main():
         parser.error("--repair needs to compare everything: name no OUT")
     if not os.path.exists("dvc.lock"):
         raise errors.ArtefactError("dvc.lock: missing; run `dvc repro`")
-    folders = [folder for folder in seals.FOLDERS.values()
-               if os.path.exists(f"{folder}dvc.lock")]
+    projects = [tracked_files.Project(folder)
+                for folder in seals.FOLDERS.values()
+                if os.path.exists(f"{folder}dvc.lock")]
     outs = list(map(os.path.normpath, given.outs))
-    known = [out for folder in folders
-             for written in seals.outs(folder).values() for out in written]
-    for out in outs:
-        if out not in known:
-            raise errors.ArtefactError(f"{out}: no stage writes it")
+    check_outs(outs, projects)
     wrong = []
-    for folder in folders:    # those of compare/ depend on the others
-        found = verify(folder, outs)
+    for project in projects:    # compare/ depends on the other
+        found = verify(project, outs)
         if found.faults and given.repair:
             print(*found.faults, sep="\n", flush=True)
             repair.repair(found)
-            found = verify(folder)
+            found = verify(tracked_files.Project(project.folder))
         wrong += found.faults
     if wrong:
         raise errors.ArtefactError("\n".join([
             f"damaged or missing: {len(wrong):,} files", *map(str, wrong),
+            f"the disk may be failing; damaged files are in {repair.ASIDE}"
+            if given.repair else
             "to replace them, run `make repair`, then `dvc repro`"]))
-    if not outs:
+    if given.repair:
         shutil.rmtree(repair.ASIDE, ignore_errors=True)
 
 

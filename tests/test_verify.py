@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from conftest import stage
 
+from ruamel.yaml import YAML
+
+from stages.lib.cache import repair
 from stages.lib.common import files, keras_runtime, manifest, seals
+from stages.lib.common import stage as runner
 
 VERIFY = "commands.verify_artefacts"
 SEALED = "damaged: its SHA-256 differs from that in"
@@ -123,6 +127,50 @@ def test_repair(project, monkeypatch):
     assert not os.path.exists(old) and not os.path.exists("build/damaged")
     with open(copy, "rb") as cached, open("results/history.csv", "rb") as out:
         assert cached.read() == out.read()
+
+
+def test_one_out(project, monkeypatch, capsys):
+    """Single outs are compared, also a folder; those of no stage are named.
+    """
+    assert stage(project, monkeypatch, VERIFY, "features/views") is None
+    damage(project.file("features/views/README.txt"), lambda data: data[1:])
+    os.symlink("nowhere", project.file("features/views/link"))
+    assert named(stage(project, monkeypatch, VERIFY, "features/views")) == {
+        "features/views/README.txt": "differs from dvc.lock; written by "
+        "extract", "features/views/link": "cannot be read; written by extract"}
+    assert stage(project, monkeypatch, VERIFY, "data/raw/digits.yaml") == (
+        "verify_artefacts: data/raw/digits.yaml: no stage writes it")
+    with open("dvc.lock", encoding="utf-8") as file:
+        lock = YAML().load(file)
+    del lock["stages"]["evaluate"]
+    with open("dvc.lock", "w", encoding="utf-8") as file:
+        YAML().dump(lock, file)
+    assert stage(project, monkeypatch, VERIFY, "results/metrics.json") == (
+        "verify_artefacts: results/metrics.json: not in dvc.lock; run "
+        "`dvc repro`")
+    assert stage(project, monkeypatch, VERIFY, "--repair", "cifar10.h5") == 2
+    assert capsys.readouterr().err == (
+        "verify_artefacts: --repair needs to compare everything: name no OUT; "
+        "see --help\n")
+
+
+def test_repair_is_careful(project, monkeypatch):
+    """No file moves while its stage runs; resized images take no disk twice.
+    """
+    damage(project.file("results/history.csv"), lambda data: data[1:])
+    with monkeypatch.context() as patch:
+        patch.chdir(project.path)
+        with runner.idle(["train"]):
+            assert stage(project, patch, VERIFY, "--repair") == (
+                "verify_artefacts: train is running; repair when it has ended")
+        repair.move("data/resized/test_x.npy")
+        assert not os.path.exists(repair.ASIDE)
+        assert not os.path.exists("data/resized/test_x.npy")
+        repair.move("results/history.csv")
+        assert glob.glob(f"{repair.ASIDE}/*/history.csv")
+    before = project.md5()
+    assert stage(project, monkeypatch, VERIFY, "--repair") is None
+    assert project.md5() == before and not os.path.exists(repair.ASIDE)
 
 
 def test_damage_that_dvc_accepted(project, monkeypatch):

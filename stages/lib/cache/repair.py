@@ -4,12 +4,14 @@ import glob
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 
 from stages.lib.cache import lookup, tracked_files
-from stages.lib.common import errors, files, manifest
+from stages.lib.common import errors, files, manifest, stage
 
 ASIDE = "build/damaged"
+BULKY = "data/resized/"    # made again from data/prepared, in a minute
 
 
 def repair(found):
@@ -22,14 +24,35 @@ def repair(found):
         found: `verification.Verification`.
 
     Raises:
-        ArtefactError: a stage fails.
+        ArtefactError: a stage fails, or is running.
+        StorageError: a file cannot be moved or restored.
     """
     project = found.project
     broken = {fault.out for fault in found.faults if fault.out}
-    stages = [stage for stage in project.stages
-              if any(out.stage == stage for out in broken)]
-    if not project.folder and "extract" in stages:
-        keep_rows()
+    stages = [name for name in project.stages
+              if any(out.stage == name for out in broken)]
+    with stage.idle(project.stages):
+        if not project.folder and "extract" in stages:
+            keep_rows()
+        replace_objects(found)
+        for out in broken:
+            move(out.path)
+    if stages:
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "--cd", project.folder or ".",
+             "repro", "--single-item", *stages], check=False)
+        if done.returncode:
+            raise errors.ArtefactError(
+                f"not repaired, see above; damaged files are in {ASIDE}")
+
+
+def replace_objects(found):
+    """Restore the damaged objects of DVC's cache, or move them away.
+
+    Args:
+        found: `verification.Verification`.
+    """
+    project = found.project
     for fault in found.faults:
         if fault.out is None:
             move(fault.path)
@@ -42,20 +65,19 @@ def repair(found):
             text = file.read()
         if any(md5 in text for md5 in accepted):
             move(path)
-    for out in broken:
-        move(out.path)
-    if stages:
-        done = subprocess.run(
-            ["dvc", "--cd", project.folder or ".", "repro", "--single-item",
-             *stages], check=False)
-        if done.returncode:
-            raise errors.ArtefactError(
-                f"not repaired, see above; damaged files are in {ASIDE}")
 
 
 def move(path):
-    """Move a file or folder to `ASIDE`, if it exists."""
+    """Move a file or folder to `ASIDE`, if it exists.
+
+    Resized images are deleted: their stage needs the disk, and nothing else
+    can be read from the damaged ones.
+    """
     if not os.path.lexists(path):
+        return
+    if path.startswith(BULKY):
+        with files.storage_errors(path):
+            os.unlink(path)
         return
     target = f"{ASIDE}/{uuid.uuid4().hex}/{os.path.basename(path)}"
     with files.storage_errors(target):

@@ -98,7 +98,11 @@ def md5s(paths):
     """
     links, size = {}, {}
     for path in paths:
-        found = os.stat(path)
+        try:
+            found = os.stat(path)
+        except OSError:    # a link in a folder that leads nowhere
+            links[path], size[path] = [path], 0
+            continue
         inode = found.st_dev, found.st_ino
         links.setdefault(inode, []).append(path)
         size[inode] = found.st_size

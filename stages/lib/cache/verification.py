@@ -57,10 +57,11 @@ class Verification:
         for out in outs:
             self._check(out)
         whose = {md5: path for out in outs
-                 for md5, path in self._of(out).items()}
-        self.faults += [Fault(path, "not the bytes of its name; " + (
-            f"the copy of {whose[md5]}" if md5 in whose
-            else "of no current out") + " in DVC's cache")
+                 for path, md5 in self._of(out).items()}
+        self.faults += [Fault(path, self._differs(
+            path, "not the bytes of its name") + "; " + (
+                f"the copy of {whose[md5]}" if md5 in whose
+                else "of no current out") + " in DVC's cache")
             for path, md5 in wrong.items()]
         self.faults += [Fault(path, "not the bytes of its name; in DVC's run "
                               "cache") for path in (
@@ -68,13 +69,13 @@ class Verification:
                         if not tracked_files.is_run(path)]
 
     def _of(self, out):
-        """Return md5 -> path of an out; of a folder, of its files, too."""
-        found = {out.md5: out.path}
+        """Return path -> md5 of an out; of a folder, of its files, too."""
+        found = {out.path: out.md5}
         path = self.project.object(out.md5)
         if out.md5.endswith(".dir") and os.path.exists(path) and (
-                self.digests[path] == out.md5[:-len(".dir")]):
-            for entry in files.read_json(path):
-                found[entry["md5"]] = os.path.join(out.path, entry["relpath"])
+                files.digest(path, "md5") == out.md5[:-len(".dir")]):
+            found.update({os.path.join(out.path, entry["relpath"]):
+                          entry["md5"] for entry in files.read_json(path)})
         return found
 
     def _check(self, out):
@@ -87,40 +88,45 @@ class Verification:
         if os.path.isdir(out.path):
             md5 = hashlib.md5(tracked_files.of_folder(
                 out.path, digests)).hexdigest() + ".dir"
-        faults = []
-        for path, digest in digests.items():
-            why = self._why(path, digest, md5 != out.md5)
-            if why:
-                accepted = (digest, md5) if md5 == out.md5 else ()
-                faults.append(Fault(path, why, out, accepted))
-        if md5 != out.md5:
-            known = {path: digest for digest, path in self._of(out).items()}
+        if md5 == out.md5:    # is it what the stage wrote?
+            faults = [Fault(path, why, out, (digest, md5))
+                      for path, digest in digests.items()
+                      for why in [self._why(path, digest)] if why]
+        else:
+            known = self._of(out)
             changed = [path for path in {**digests, **known}
-                       if digests.get(path) != known.get(path)
+                       if digests.get(path, "") != known.get(path, "")
                        and path != out.path] or [out.path]
-            faults = [Fault(path, "differs from dvc.lock" + damaged_rows(path),
-                            out) for path in changed]
+            faults = [Fault(path, self._differs(
+                path, "differs from dvc.lock" + damaged_rows(path)), out)
+                for path in changed]
         if not faults:
             self.good.update({digest: path for path, digest
                               in digests.items()})
             self.good[out.md5] = out.path
         self.faults += faults
 
-    def _why(self, path, md5, differs):
-        """Return what is wrong with a file of which dvc.lock is right."""
-        if differs:
-            return None
-        seal, digest = self._sealed.get(path, (None, None))
-        try:
-            if seal and digest != (files.digest(path, "sha256")
-                                   if seal == manifest.PATH
-                                   else seals.digest(path)):
-                return f"differs from {seal}" + damaged_rows(path)
-            if path == manifest.PATH or path.startswith(
-                    os.path.dirname(seals.path("", self.project.folder))):
+    def _differs(self, path, why):
+        """Return `why`, unless the disk cannot even read the file `path`."""
+        return "cannot be read" if self.digests.get(path, "") is None else why
+
+    def _why(self, path, md5):
+        """Return what is wrong with a file that is as in dvc.lock, or None.
+        """
+        if path == manifest.PATH or path.startswith(
+                os.path.dirname(seals.path("", self.project.folder)) + "/"):
+            try:
                 seals.read_json(path)
-        except errors.ArtefactError as error:
-            return str(error)
+            except errors.ArtefactError:
+                return "differs from the digest inside it"
+        seal, expected = self._sealed.get(path, (None, None))
+        try:
+            if seal and expected != (files.digest(path, "sha256")
+                                     if seal == manifest.PATH
+                                     else seals.digest(path)):
+                return f"differs from {seal}" + damaged_rows(path)
+        except errors.ArtefactError:    # not even an array
+            return f"differs from {seal}"
         if md5 in self._wrong:
             return "has the bytes of a damaged file in DVC's cache"
         return None
@@ -153,8 +159,8 @@ def damaged_rows(path):
     try:
         good, _ = row_store.StoredRows(
             path, path.replace("_x.npy", "_rows.npy")).check()
-    except errors.ArtefactError as error:
-        return f": {error}"
+    except errors.ArtefactError:
+        return ": no row of it can be used"
     rows = np.flatnonzero(~good)
     return f": {len(rows):,} damaged rows: " + ", ".join(
         map(str, rows[:SHOWN])) + (", …" if len(rows) > SHOWN else "")

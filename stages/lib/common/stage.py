@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Run a stage or command: one writer at a time, errors in one line."""
+import contextlib
 import fcntl
 import os
 import sys
@@ -66,6 +67,27 @@ def use_utf8(main):
         os.execv(sys.executable, [sys.executable, *what, *sys.argv[1:]])
     if hasattr(sys.stdout, "reconfigure"):    # as stderr's always are
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def idle(names):
+    """Keep the stages `names` from running in the block.
+
+    Raises:
+        ArtefactError: one is running.
+    """
+    os.makedirs(LOCKS, exist_ok=True)
+    with contextlib.ExitStack() as locks:
+        for name in names:
+            lock = locks.enter_context(
+                open(f"{LOCKS}/{name}", "a", encoding="utf-8"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise errors.ArtefactError(
+                    f"{name} is running; repair when it has ended"
+                    ) from error
+        yield
 
 
 def _lock(name):
