@@ -16,11 +16,11 @@ import sys
 import tempfile
 import types
 
-import numpy as np
-from selenium import webdriver
-
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+__import__("stages")    # checks this Python
 
+import numpy as np    # noqa: E402
+from selenium import webdriver    # noqa: E402
 from stages.lib.common import files    # noqa: E402
 from stages.lib.inspection import cached_features, page    # noqa: E402
 from stages.lib.results import scores    # noqa: E402
@@ -91,8 +91,10 @@ def write(path, classes, points):
     examined = types.SimpleNamespace(
         findings={"pairs": [
             {"classes": [names[a], names[b]], "mistaken": int(count)}
-            for (a, b), count in zip(pairs[:10], times)]},
+            for (a, b), count in zip(pairs[:10], times)],
+            "label_noise": {"accepted": 0.2}},
         label_errors=np.flatnonzero(guess != labels),
+        more_label_errors=np.empty(0, int),
         space=types.SimpleNamespace(points=vectors,
                                     usable=np.ones(points, bool)),
         shares=np.eye(classes)[guess], exact_duplicates=[],

@@ -270,6 +270,11 @@ def test_signs(finished, monkeypatch, browser, tmp_path):
     with open(page, "w", encoding="utf-8") as file:
         file.write(text[:start] + json.dumps(data) + text[end:])
     open_page(browser, page)
+    more = browser.find_element("id", "more_label_errors-title")
+    count = int(re.match(r"Less suspect labels: (\d+)", more.text)[1])
+    assert ("more than 20 % false are expected" in more.text) == (count > 0)
+    assert len(data["more_label_errors"]) == count
+    assert not browser.find_element("id", "more_label_errors").is_displayed()
     note = browser.find_element("id", "note")
     assert browser.execute_script(SIGNS) == [1] * 120
     assert browser.execute_script(COUNT) == 300

@@ -22,6 +22,7 @@ class Examined(NamedTuple):
     shares: float64 (n, classes), votes of the train rows; 0 if not usable.
     label_errors: row numbers of suspected label errors, worst first; of
         copies in one class the first.
+    more_label_errors: those after them, up to --top with them.
     exact_duplicates: groups of equal rows.
     near_duplicates: pairs of nearly equal rows, nearest first; of copies the
         first.
@@ -31,6 +32,7 @@ class Examined(NamedTuple):
     space: neighbours.Space
     shares: np.ndarray
     label_errors: np.ndarray
+    more_label_errors: np.ndarray
     exact_duplicates: list
     near_duplicates: list
 
@@ -61,7 +63,8 @@ def examine(cached, given):
         **_label_errors(cached, suspects, given),
         "outliers": _outliers(cached, voted, given.top)}
     return Examined(findings, points, voted.shares,
-                    suspects.rows[:suspects.found], exact,
+                    *np.split(suspects.rows[:max(suspects.found, given.top)],
+                              [suspects.found]), exact,
                     [list(pair[:2]) for pair in near])
 
 

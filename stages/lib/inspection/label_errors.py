@@ -5,16 +5,20 @@ The classifier predicts no row on which it was fitted, as in Northcutt et al.,
 "Confident Learning" (2021).  Both together find more wrong labels than either
 alone (docs/experiments.md).
 """
+import warnings
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
+from stages.lib.common import progress
 from stages.lib.inspection import label_noise, neighbours
 
 FOLDS = 5
 STRENGTH = 0.01    # scikit-learn's C
+ITERATIONS = 10    # as accurate as 18 to 30: docs/experiments.md
 ROWS = 1024        # copied at a time
 FLOOR = 1e-3       # added to shares, so that ratios are finite
 
@@ -119,15 +123,24 @@ def predictions(points, labels, train, rest, classes):
     if len(train) >= FOLDS:
         folds += [(train[fit], train[held_out]) for fit, held_out in KFold(
             FOLDS, shuffle=True, random_state=0).split(train)]
-    for fit, held_out in folds:
-        seen = np.unique(labels[fit])
-        if len(seen) == 1:
-            found[held_out, seen[0]] = 1
-        elif len(held_out):
-            model = LogisticRegression(C=STRENGTH, max_iter=1000)
-            model.fit(x[fit], labels[fit])
-            found[held_out[:, None], seen] = model.predict_proba(x[held_out])
+    with progress.bar("label errors", len(folds), "fits") as bar:
+        for fit, held_out in folds:
+            seen = np.unique(labels[fit])
+            if len(seen) == 1:
+                found[held_out, seen[0]] = 1
+            elif len(held_out):
+                found[held_out[:, None], seen] = _fitted(
+                    x[fit], labels[fit]).predict_proba(x[held_out])
+            bar.update(1)
     return found
+
+
+def _fitted(x, labels):
+    """Return a logistic regression of `labels`, integer (n,), on `x`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=STRENGTH, max_iter=ITERATIONS).fit(
+            x, labels)
 
 
 def ratios(shares):

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from stages.lib.common import errors
+from stages.lib.common import errors, progress
 from stages.lib.inspection import equal_images
 
 COMPONENTS = 256
@@ -105,8 +105,11 @@ def voted(cached, points, count):
     in_train = cached.in_split("train")
     train, rest = (np.flatnonzero(once & rows)
                    for rows in (in_train, ~in_train))
-    found = [nearest(points.points, train, rows, count)
-             for rows in (train, rest)]
+    found = []
+    with progress.bar("neighbours", len(train) + len(rest)) as bar:
+        for rows in (train, rest):
+            found.append(nearest(points.points, train, rows, count))
+            bar.update(len(rows))
     shares = np.zeros((len(first), len(cached.names)))
     for rows, one in zip((train, rest), found):
         shares[rows] = votes(one, cached.labels, len(cached.names))

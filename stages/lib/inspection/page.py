@@ -32,6 +32,7 @@ def write(path, cached, examined, chosen, flat, predicted):
     picture, columns = sprite.sprite(cached, chosen, SIDE)
     content = {**_points(cached, examined, chosen, flat, predicted),
                **_lists(cached, examined, chosen),
+               "accepted": examined.findings["label_noise"]["accepted"],
                "key": report.described(cached.manifest["key"]),
                "images": len(cached.labels), "side": SIDE, "columns": columns}
     html, *scripts = map(_text, ("page.html", *SCRIPTS))
@@ -96,6 +97,7 @@ def _groups(cached, examined):
         "leaks": _leaks(cached, examined.exact_duplicates),
         "near_leaks": _leaks(cached, examined.near_duplicates),
         "label_errors": examined.label_errors[:, None].tolist(),
+        "more_label_errors": examined.more_label_errors[:, None].tolist(),
         "copies": _located(cached, examined.findings, "copies")}
     return {name: [_first(cached, rows) for rows in groups]
             for name, groups in found.items()}
