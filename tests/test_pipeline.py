@@ -6,8 +6,7 @@ import subprocess
 import h5py
 import numpy as np
 import pytest
-from conftest import (CLASSES, check, clone, environment, settle, stage,
-                      tiny_arrays)
+from conftest import CLASSES, check, environment, stage, tiny_arrays
 
 from stages.lib.common import errors, keras_runtime, manifest
 from stages.lib.fusing import parity, sample, verdict
@@ -89,7 +88,7 @@ def test_script_leaves_the_model_here(finished, tmp_path):
         assert file.read() == (tmp_path / "cifar10.h5").read_bytes()
 
 
-def test_random_labels_miss_every_floor(finished, tmp_path):
+def test_random_labels_miss_every_floor(project, tmp_path):
     """The counterpart of the two tests above: random labels must fail.
 
     The data set has a head with logits, too, and labels of shape (n, 1).
@@ -98,12 +97,10 @@ def test_random_labels_miss_every_floor(finished, tmp_path):
     random = np.random.default_rng(0)
     for name in ("y_train", "y_test"):
         arrays[name] = random.permutation(arrays[name])[:, None]
-    project = clone(tmp_path / "project")
-    (tmp_path / "tiny.h5").symlink_to(f"{finished.folder}/tiny.h5")
     np.savez(tmp_path / "tiny.npz", **arrays,
              class_names=[f"class {k}" for k in range(CLASSES)])
-    settle(project, str(tmp_path))
-    project.set(train__output="logits", train__hidden=[])
+    project.set(data__source=f"{tmp_path}/tiny.npz", train__output="logits",
+                train__hidden=[])
     done = project.run("./0-transfer.py")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "0-transfer.py: below 0.87", \
