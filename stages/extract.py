@@ -16,7 +16,7 @@ if not __package__:    # run as a file
 import shutil
 import time
 
-from stages.lib.backbone import backbone, cuts
+from stages.lib.backbone import layers
 from stages.lib.cache import compute, lookup, plan
 from stages.lib.common import (
     arrays, errors, files, keras_runtime, manifest, progress, seals, stage,
@@ -83,18 +83,15 @@ def look_up(given):
         ArtefactError: the resized images are missing or damaged.
     """
     keras_runtime.reset(seed=0)
-    model = backbone.build(given.backbone, given.resize.side)
-    cut = cuts.resolve(model, given.backbone.cut)
-    frozen = backbone.extractor(backbone.frozen(model, cut),
-                                given.backbone.application)
-    key = {**backbone.key(frozen, cut, given.backbone),
-           **engine.key(given.extract)}
+    frozen = layers.build(given)
+    key = {**frozen.key, **engine.key(given.extract)}
     wanted = images(given.extract.views, given.resize.side)
-    cache = lookup.Cache(key, wanted, frozen.output_shape[1:],
+    cache = lookup.Cache(key, wanted, frozen.extractor.output_shape[1:],
                          given.extract.dtype)
     check(cache.images)
     loaded = engine.load(
-        given.extract.engine, frozen, cache.folder) if cache.count else None
+        given.extract.engine, frozen.extractor,
+        cache.folder) if cache.count else None
     plan.plan(cache, loaded, wanted["train"][0])
     return cache, loaded
 

@@ -17,7 +17,7 @@ if not __package__:    # run as a file
 import contextlib
 import os
 
-from stages.lib.backbone import backbone, cuts
+from stages.lib.backbone import layers
 from stages.lib.common import errors, files, keras_runtime, manifest, stage
 from stages.lib.fusing import fresh_process, fused_model, parity, verdict
 from stages.lib.images import prepared
@@ -37,15 +37,12 @@ def save_candidate(given):
         ArtefactError: the features were computed with another frozen part.
     """
     keras_runtime.reset(seed=0)
-    base = backbone.build(given.backbone, given.resize.side)
-    cut = cuts.resolve(base, given.backbone.cut)
-    extractor = backbone.extractor(backbone.frozen(base, cut),
-                                   given.backbone.application)
-    described = manifest.read(backbone.key(extractor, cut, given.backbone))
+    frozen = layers.build(given)
+    described = manifest.read(frozen.key)
     names = described["class_names"]
-    trained = head.load(extractor.output_shape[1:], len(names))
+    trained = head.load(frozen.extractor.output_shape[1:], len(names))
     images = prepared.Images("train", given.data.source)
-    model = fused_model.build(base, given.backbone.application, trained,
+    model = fused_model.build(frozen.base, given.backbone.application, trained,
                               images.shape, given.resize)
     model.compile(head.optimizer(given.train.optimizer,
                                  given.train.learning_rate),

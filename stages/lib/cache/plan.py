@@ -22,12 +22,14 @@ def why(cache):
         return "no new images"
     if cache.before is None:
         return "first run"
-    changed = [name for name in cache.key
-               if cache.key[name] != cache.before.get(name)]
-    implied = {"layers", "weights"} if "cut" in changed else {"layers"}
+    changed = [name for name in {**cache.before, **cache.key}
+               if cache.key.get(name) != cache.before.get(name)]
+    implied = {"layers", "weights"} if {"cut", "columns"} & {
+        *changed} else {"layers"}
     named = [name for name in changed if name not in implied] or changed
     if named:
-        return f"{' and '.join(named)} changed"
+        return f"{' and '.join(named)} changed".replace(
+            "columns", "extract.layers")
     if cache.unfinished:
         return f"interrupted run, {cache.unfinished:,} rows of it are kept"
     views = [name.split("/")[1] for name, rows in cache.new.items()

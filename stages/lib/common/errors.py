@@ -27,6 +27,10 @@ class CutError(BackboneError):
     """The backbone cannot be divided at this layer."""
 
 
+class LayersError(BackboneError):
+    """A layer of extract.layers is unknown, or cannot be cached."""
+
+
 class WeightsError(PipelineError):
     """The weights of the backbone are missing, or fit another backbone."""
 

@@ -109,6 +109,7 @@ class Extract(Group):
     engine: Literal["tflite", "tensorflow"]
     dtype: Literal["float32", "float16"]
     views: List[str]
+    layers: Annotated[List[Union[int, str]], Field(min_length=1)]
 
     @field_validator("views")
     @classmethod
