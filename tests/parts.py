@@ -2,7 +2,7 @@
 """Take one application through the pipeline's parts, on random weights.
 
 Build it at its smallest side, cut it in the middle, extract, train one step of
-tail and head, fuse, save, reload, compare.
+tail and head, fuse, save, reload, compare; the same with all layers, pooled.
 """
 import os
 import tempfile
@@ -10,7 +10,7 @@ import tempfile
 import numpy as np
 from conftest import ROOT
 
-from stages.lib.backbone import backbone, cuts
+from stages.lib.backbone import applications, backbone, cuts, layers
 from stages.lib.common import errors, keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.engines import engine
@@ -159,4 +159,53 @@ def check(application):
             output, top(again, training=False).numpy())
     assert result.get("own_difference", result["output_difference"]) <= (
         ALLOWED_OUTPUT), result
-    return result
+    return {**result, **check_layers(base, application, images)}
+
+
+def check_layers(base, application, images):
+    """Return what was measured with `extract.layers` [all].
+
+    Args:
+        base: the application; images: uint8 (k, side, side, 3).
+
+    Raises:
+        AssertionError: a layer's columns differ too much from its output, or
+            those of the fused model do; a part has other weights.
+    """
+    found = layers.resolve(base, ["all"])
+    stages = layers.resolve(base, ["stages"])
+    assert stages[-1] == found[-1] == "top" and set(stages) < set(found)
+    wide = layers.join(base, found, "avg")
+    columns = layers.columns(base, found)
+    extractor = backbone.extractor(backbone.frozen(wide, "top"), application)
+    cached = features(extractor)[1](images)
+    plain = keras.Model(base.input, [
+        base.output if name == "top" else base.get_layer(name).output
+        for name in found])
+    pixels = applications.module(application).preprocess_input(
+        keras.backend.constant(images))
+    expected = [tensor.numpy().reshape(IMAGES, -1, tensor.shape[-1]).mean(1)
+                for tensor in plain(pixels, training=False)]
+    graph = extractor.predict(images.astype("float32"), verbose=0)
+    fused = through_file(fused_model.build(
+        wide, application, linear(cached), images.shape[1:], params.Resize(
+            side=images.shape[1], mode="stretch", antialias=False)))
+    inner = comparison.Parts(fused, "top").frozen
+    assert backbone.digest(inner) == backbone.digest(extractor)
+    again = inner.predict(images.astype("float32"), verbose=0)
+    worst = 0
+    for (name, begin, end), one in zip(columns, expected):
+        part = slice(begin, end)
+        found = max(relative(each[:, part], one) for each in (cached, again))
+        assert found <= max(ALLOWED, 3 * relative(graph[:, part], one)), name
+        worst = max(worst, found)
+    return {"layers": len(columns), "stages": len(stages),
+            "columns": columns[-1][2], "layer_difference": worst}
+
+
+def linear(cached):
+    """Return a linear head for the features `cached`, float32 (n, d)."""
+    inputs = keras.Input(cached.shape[1:], name="features")
+    tensor = keras.layers.Dense(3, name="head_output")(
+        head.normalization(cached)(inputs))
+    return keras.Model(inputs, tensor, name="head")

@@ -45,6 +45,8 @@ def refuse(project, monkeypatch, name, pattern):
      r".*backbone: MobileNet takes no option 'alhpa' \(it takes: alpha"),
     ({"extract__views": ["identity", "vflip"]},
      r".*views: unknown view 'vflip'; known: identity, or joined by \+: hfl"),
+    ({"extract__layers": "top"}, r".*extract.layers: .*list, not 'top'"),
+    ({"extract__layers": []}, r".*extract.layers: .*at least 1 item"),
     ({"extract__views": ["hflip"]}, r".*views: must begin with identity"),
     ({"data__validation_fraction": 1.5}, r".*validation_fraction: .*than 1"),
     ({"backbone__cut": [1]}, "params.yaml: backbone.cut: .*integer or .*str"),

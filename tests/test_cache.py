@@ -193,9 +193,9 @@ def test_plan_refuses(project, monkeypatch, capsys):
             "lower resize.side, or free disk space")
     assert line == (
         "extract: features: needs 154 kB of disk, 100 kB are "
-        "free: lower resize.side or the number of extract.views, "
-        "choose a later backbone.cut, set extract.dtype to float16, "
-        "or free disk space")
+        "free: lower resize.side, name fewer extract.views or "
+        "extract.layers, choose a later backbone.cut, set extract.dtype to "
+        "float16, or free disk space")
     monkeypatch.setattr("psutil.virtual_memory",
                         lambda: namedtuple("M", "available")(1e5))
     assert stage(project, monkeypatch, "extract").startswith(

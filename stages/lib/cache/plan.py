@@ -12,8 +12,10 @@ from stages.lib.cache import lookup
 from stages.lib.common import errors, files, yaml_models
 from stages.lib.params import params
 
-SMALLER = ("lower resize.side or the number of extract.views, choose a later "
-           "backbone.cut, set extract.dtype to float16, or free disk space")
+SMALLER = ("lower resize.side, name fewer extract.views or extract.layers, "
+           "choose a later backbone.cut, set extract.dtype to float16, or "
+           "free disk space")
+SHOWN = 20    # layers
 
 
 def why(cache):
@@ -72,6 +74,7 @@ def plan(cache, engine, read):
     total = sum(map(len, cache.images.values()))
     new = cache.count
     print(f"extract: computes {new:,} of {total:,} rows: {why(cache)}")
+    _columns(cache)
     need = cache.bytes_to_write()
     if need:
         _disk(cache, need)
@@ -82,6 +85,16 @@ def plan(cache, engine, read):
         minutes, seconds = divmod(round(new / rate), 60)
         print(f"extract: about {minutes} min {seconds} s at {rate:,.0f} "
               "images/s", flush=True)
+
+
+def _columns(cache):
+    """Print the columns of each layer, if there are several layers."""
+    found = cache.key.get("columns")
+    if found:
+        shown = ", ".join(f"{layer} {end - begin:,}"
+                          for layer, begin, end in found[:SHOWN])
+        print(f"extract: {found[-1][2]:,} columns of {len(found)} layers: "
+              f"{shown}{', …' if len(found) > SHOWN else ''}")
 
 
 def _disk(cache, need):
@@ -135,8 +148,8 @@ def _memory(cache):
     if need > free:
         raise errors.PlanError(
             f"training needs {files.readable(need)} of memory, "
-            f"{files.readable(free)} are free: name fewer extract.views, "
-            "or free memory")
+            f"{files.readable(free)} are free: name fewer extract.views or "
+            "extract.layers, or free memory")
 
 
 def _probe(engine, read, count):

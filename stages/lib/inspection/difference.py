@@ -46,6 +46,8 @@ def lines(found, rev, top):
     yield f"Compared with {rev}: {found['common']:,} common images, by " \
           f"{found['matched_by']}"
     for name, (old, new) in found["key"].items():
+        if name == "columns":
+            old, new = report.layers(old), report.layers(new)
         yield f"  key: {name}: {old} -> {new}"
     if not found["key"]:
         yield "  key: the same"

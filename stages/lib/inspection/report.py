@@ -23,7 +23,7 @@ def lines(findings, top):
     """
     yield described(findings["key"])
     for one in findings["arrays"]:
-        yield from _array(one)
+        yield from _array(one, findings["key"].get("columns", []))
     yield ""
     yield "Accuracy of the vote of neighbours in train: " + ", ".join(
         f"{split} {value:.4f}" for split, value
@@ -67,7 +67,21 @@ def described(key):
     """Return the cache key as text."""
     options = ", ".join(f"{name}={value}"
                         for name, value in key["options"].items())
-    return KEY.format(**{**key, "options": options})
+    shown = KEY.format(**{**key, "options": options})
+    return (f"{shown}, {layers(key['columns'])}" if "columns" in key
+            else shown)
+
+
+def layers(columns):
+    """Return the layers of the features as text.
+
+    Args:
+        columns: of the cache key, see `layers.columns`; None: of the last
+            layer alone.
+    """
+    names = [layer for layer, _, _ in columns or [["top", 0, 0]]]
+    return (f"layer {names[0]}" if len(names) == 1 else
+            f"{len(names)} layers from {names[0]} to {names[-1]}")
 
 
 def place(where):
@@ -80,8 +94,13 @@ def place(where):
             else name)
 
 
-def _array(one):
-    """Yield the statistics of one array."""
+def _array(one, columns):
+    """Yield the statistics of one array.
+
+    Args:
+        one: of `array_statistics.statistics`.
+        columns: of the cache key, see `layers.columns`; empty: one layer.
+    """
     shape = " x ".join(f"{n:,}" for n in [one["rows"], *one["shape"]])
     yield (f"{one['path']}: {shape} {one['dtype']}, "
            f"{files.readable(one['bytes'])}")
@@ -91,11 +110,17 @@ def _array(one):
     for name, what in [("dead", "dead dimensions"), ("nan", "NaN dimensions"),
                        ("infinite", "infinite dimensions")]:
         if one[name]:
-            shown = ", ".join(map(str, one[name][:10]))
+            shown = ", ".join(f"{k}{_layer(k, columns)}"
+                              for k in one[name][:10])
             yield (f"  {len(one[name]):,} {what}: {shown}"
                    f"{', …' if len(one[name]) > 10 else ''}")
     if one["rows_not_finite"]:
         yield f"  {one['rows_not_finite']:,} rows are not finite"
+
+
+def _layer(k, columns):
+    """Return " (layer)" of the dimension `k`, or "" if there is one layer."""
+    return next((f" ({layer})" for layer, _, end in columns if k < end), "")
 
 
 def _entry(kind, one):
