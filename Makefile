@@ -3,7 +3,7 @@
 # make setup    the environment alone, in .venv
 # make bench    set up, then run the benchmarks: a table and build/bench.json
 # make sweep    run every application through all parts: docs/applications.md
-# make cuts     list where the backbone can be cut, with disk space and work
+# make cuts     list layers: disk space and work as a cut, columns as features
 # make plan     print what extract would compute, why, its disk, memory, time
 # make verify   compare all files that DVC tracks with what was written
 # make repair   verify, then write damaged files again

@@ -35,8 +35,9 @@ CHANGES = {
     "a comment in `params.yaml`": comment,
     "`train.learning_rate`": lambda project: project.set(
         train__learning_rate=0.02),
-    "`extract.dtype`, `extract.engine`": lambda project: project.set(
-        extract__dtype="float16", extract__engine="tensorflow"),
+    "`extract.dtype`, `extract.engine`, `extract.layers`": lambda project: (
+        project.set(extract__dtype="float16", extract__engine="tensorflow",
+                    extract__layers=["stages"])),
     "`backbone.application`": lambda project: project.set(
         backbone__application="SimpleCNN", backbone__options={},
         backbone__weights="models/weights/random.yaml"),
