@@ -3,6 +3,7 @@
 
 In:  data/resized/{split}_x.npy  uint8 (n, side, side, 3), 0..255
      backbone.weights            descriptor (.yaml) or weights (.h5)
+     models/linked/              links to a saved model, the backbone
 Out: features/{split}_x.npy      float32 or float16, (n, d) or (n, h, w, c)
      features/{split}_rows.npy   digests of each row's image and features
      features/views/             the same two for each further view of train
@@ -16,11 +17,11 @@ if not __package__:    # run as a file
 import shutil
 import time
 
-from stages.lib.backbone import layers
+from stages.lib.backbone import layers, saved_models
 from stages.lib.cache import compute, lookup, plan
 from stages.lib.common import (
     arrays, errors, files, keras_runtime, manifest, progress, seals, stage,
-    timings)
+    timings, watched_files)
 from stages.lib.engines import engine
 from stages.lib.images import views
 from stages.lib.params import names, params
@@ -110,6 +111,8 @@ def finish(cache, class_names):
 def main():
     """Compute the rows that are not known, write arrays and manifest."""
     given = params.read()
+    watched_files.watch(watched_files.MODEL,
+                        saved_models.files_of(given.backbone.application))
     seals.check("prepare", "data/prepared/dataset.json")
     dataset = files.read_json("data/prepared/dataset.json")
     cache, loaded = look_up(given)

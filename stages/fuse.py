@@ -43,7 +43,8 @@ def save_candidate(given):
     trained = head.load(frozen.extractor.output_shape[1:], len(names))
     images = prepared.Images("train", given.data.source)
     model = fused_model.build(frozen.base, given.backbone.application, trained,
-                              images.shape, given.resize)
+                              images.shape, given.resize,
+                              given.backbone.scaling)
     model.compile(head.optimizer(given.train.optimizer,
                                  given.train.learning_rate),
                   head.loss(model), ["accuracy"])

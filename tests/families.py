@@ -67,6 +67,16 @@ def test_parts(application):
     parts.check(application)
 
 
+def test_saved_model(tmp_path):
+    """A saved model goes through the same parts."""
+    keras_runtime.reset(0)
+    path = str(tmp_path / "saved.keras")
+    keras.applications.MobileNetV2(
+        alpha=0.35, include_top=False, weights=None,
+        input_shape=(32, 32, 3)).save(path)
+    parts.check(path)
+
+
 @pytest.mark.parametrize("application", SMALLEST)
 def test_fused_model_is_trusted(application, tmp_path):
     """`predict_images` accepts the layers of each family."""

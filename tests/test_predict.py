@@ -183,7 +183,8 @@ def writes(x):
     (lambda: tf.math.abs, lambda one: one["config"].update(
         function="io.write_file"), "calls 'io.write_file' of TensorFlow"),
     (lambda: keras.layers.ZeroPadding2D(name="z"),
-     lambda one: one.update(class_name="LSTM"), "is of the class 'LSTM'")])
+     lambda one: one.update(class_name="TFSMLayer"),
+     "is of the class 'TFSMLayer'")])
 def test_strangers_code_is_not_run(predict, tmp_path, layer, change, reason):
     """A model that could run code of its own is refused, unless trusted."""
     keras_runtime.reset(0)

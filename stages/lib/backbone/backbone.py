@@ -4,16 +4,17 @@ import hashlib
 
 import numpy as np
 
-from stages.lib.backbone import applications, cuts, weights
+from stages.lib.backbone import applications, cuts, saved_models, weights
 from stages.lib.common import errors
 from stages.lib.common.keras_runtime import keras
+from stages.lib.params import names
 
 
 def build(backbone, side):
     """Return the pooled application with its weights.
 
     Args:
-        backbone: `params.Backbone`.
+        backbone: `params.Backbone`; its application can be a saved model.
         side: height and width of its input in pixels.
 
     Returns:
@@ -24,6 +25,8 @@ def build(backbone, side):
         BackboneError: the application does not accept its options or side.
         WeightsError: as `weights.load`.
     """
+    if names.is_saved_model(backbone.application):
+        return saved_models.load(backbone, side)
     model, trained = weights.load(lambda: _initial(backbone, side), backbone)
     deviation = getattr(applications.module(backbone.application),
                         "IMAGENET_STDDEV_RGB", None)
@@ -55,26 +58,30 @@ def tail(model, cut):
                        name="tail")
 
 
-def features(model, application, pixels):
+def features(model, application, pixels, scaling="model"):
     """Return the symbolic features of `pixels`, RGB 0..255.
 
-    `model` is `application`, or a part of it.  The application's own scaling
-    is applied first, then its layers one by one.  The result is a flat
-    model: `get_layer` finds every layer, and no model is nested in an `.h5`
-    file.
+    `model` is `application`, or a part of it.  The scaling of pixels is
+    applied first, then its layers one by one.  The result is a flat model:
+    `get_layer` finds every layer, and no model is nested in an `.h5` file.
+
+    Args:
+        model: keras.Model, scaled pixels -> features.
+        application: as in `params.Backbone`.
+        pixels: symbolic tensor (n, side, side, 3).
+        scaling: as in `params.Backbone`.
     """
-    module = applications.module(application)
-    return model.call(module.preprocess_input(pixels))
+    return model.call(applications.scaled(application, pixels, scaling))
 
 
-def extractor(model, application):
+def extractor(model, application, scaling="model"):
     """Return the keras.Model from pixels at the backbone's side to features.
 
     `model` is what `frozen` returned for `application`.
     Input (n, side, side, 3), any numeric dtype, RGB 0..255; output float32.
     """
     pixels = keras.Input(model.input_shape[1:], name="pixels")
-    return keras.Model(pixels, features(model, application, pixels),
+    return keras.Model(pixels, features(model, application, pixels, scaling),
                        name="extractor")
 
 
@@ -106,7 +113,9 @@ def key(frozen_part, cut, backbone):
         A dictionary of plain values, for JSON.
     """
     layers = hashlib.sha256(frozen_part.to_json().encode())
-    return {"application": backbone.application, "options": backbone.options,
+    application = ("saved model" if names.is_saved_model(backbone.application)
+                   else backbone.application)    # its bytes count, not its path
+    return {"application": application, "options": backbone.options,
             "pooling": backbone.pooling, "cut": cut,
             "side": frozen_part.input_shape[1],
             "weights": digest(frozen_part),

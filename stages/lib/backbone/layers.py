@@ -61,7 +61,8 @@ def build(given):
     described = columns(base, found)
     base = join(base, found, given.backbone.pooling)
     extractor = backbone.extractor(backbone.frozen(base, cut),
-                                   given.backbone.application)
+                                   given.backbone.application,
+                                   given.backbone.scaling)
     key = backbone.key(extractor, cut, given.backbone)
     if found != [cuts.TOP]:
         key["columns"] = described

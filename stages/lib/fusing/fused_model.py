@@ -6,16 +6,17 @@ from stages.lib.images import rescaling
 from stages.lib.training import head
 
 
-def build(base, application, trained, shape, resize):
+def build(base, application, trained, shape, resize, scaling="model"):
     """Return the fused model, a flat keras.Model.
 
     Args:
         base: what `backbone.build` returned for `application`; its tail gets
             the trained weights.
-        application: name.
+        application: as in `params.Backbone`.
         trained: the head, or the tail and the head.
         shape: of a raw image, (h, w, 3), or (None, None, 3).
         resize: `params.Resize`.
+        scaling: as in `params.Backbone`.
 
     Returns:
         keras.Model, float32 (n, *shape), 0..255 -> (n, classes).
@@ -26,7 +27,7 @@ def build(base, application, trained, shape, resize):
         if layer.name in names:
             base.get_layer(layer.name).set_weights(layer.get_weights())
     rescaled = rescaling.rescale_layer(**resize.model_dump())(pixels)
-    tensor = backbone.features(base, application, rescaled)
+    tensor = backbone.features(base, application, rescaled, scaling)
     for layer in trained.layers[1:]:
         if layer.name.startswith(head.NAME):
             tensor = layer(tensor)

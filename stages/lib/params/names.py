@@ -4,6 +4,8 @@
 They are tables, because TensorFlow takes seconds to import.  A test compares
 them with what Keras and `stages/lib` implement.
 """
+import os
+
 from stages.lib.common import yaml_models
 
 # Option of an application -> the applications that take it.
@@ -31,8 +33,15 @@ APPLICATIONS = OWN + (
     *(f"ResNetRS{k}" for k in (50, 101, 152, 200, 270, 350, 420)))
 OPTIMIZERS = ("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
               "Ftrl", "Lion", "Nadam", "RMSprop", "SGD")
+SAVED = (".h5", ".hdf5", ".keras")    # files of a whole model
 IDENTITY = "identity"    # the view that changes nothing
 VIEW_PARTS = ("hflip", "up", "down", "left", "right", "zoom")
+
+
+def is_saved_model(application):
+    """Return whether `application` is a path of a saved Keras model."""
+    return (application.endswith(SAVED) or os.sep in application
+            or os.path.isdir(application))
 
 
 def options(application):

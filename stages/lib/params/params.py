@@ -82,12 +82,16 @@ class Backbone(Group):
     options: Dict[str, Union[bool, int, float, str]]
     weights: Path
     pooling: Literal["avg", "max"]
+    scaling: Literal["model", "tf", "caffe", "torch"] = "model"
     cut: Union[int, str]
+    trust: bool = False
 
     @field_validator("application")
     @classmethod
     def check_application(cls, name):
-        """Refuse names that are neither Keras Applications nor our own."""
+        """Refuse names that are no application, and no path of a model."""
+        if names.is_saved_model(name):
+            return _check_path(name)
         return names.one_of(name, names.APPLICATIONS)
 
     @model_validator(mode="after")

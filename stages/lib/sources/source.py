@@ -6,9 +6,9 @@ imported only for a source that needs them.
 """
 import os
 
-from stages.lib.common import errors
+from stages.lib.common import errors, watched_files
 from stages.lib.params import descriptor
-from stages.lib.sources import cifar10, dataset, digits, npz, watched_files
+from stages.lib.sources import cifar10, dataset, digits, npz
 
 DESCRIBED = {"cifar10": cifar10, "digits": digits}    # by a descriptor
 TABLES = (".csv", ".tsv", ".parquet")
@@ -29,7 +29,7 @@ def load(given):
     if ending in TABLES and not os.path.isdir(path):
         from stages.lib.sources import table
         return table.load(path, given)
-    watched_files.watch([])
+    watched_files.watch(watched_files.IMAGES, [])
     if os.path.isdir(path):
         from stages.lib.sources import folder
         return folder.load(path, given)

@@ -7,9 +7,8 @@ import csv
 import os
 import unicodedata
 
-from stages.lib.common import errors
-from stages.lib.sources import (
-    picture_files, rejected_files, split_names, watched_files)
+from stages.lib.common import errors, watched_files
+from stages.lib.sources import picture_files, rejected_files, split_names
 
 USUAL = {
     "image": ("image", "filename", "file", "file_name", "path", "filepath",
@@ -48,7 +47,8 @@ def load(path, given):
             image, _split(split, number, path),
             unicodedata.normalize("NFC", label), None))
     root = os.path.dirname(path)
-    watched_files.watch(os.path.join(root, one.file) for one in listed)
+    watched_files.watch(watched_files.IMAGES, [
+        os.path.join(root, one.file) for one in listed])
     return picture_files.load(root, listed, given.max_megapixels)
 
 

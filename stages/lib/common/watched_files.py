@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
-"""Let DVC notice changes of the images of a table, which it does not know.
+"""Let DVC notice changes of files that dvc.yaml cannot name.
 
-`prepare` depends on the folder data/linked.  It contains a link to each image
-of a table; DVC hashes the file behind a link.
+Stages depend on a folder of links: `prepare` on data/linked, to the images of
+a table; `extract`, `train` and `fuse` on models/linked, to a saved model.  DVC
+hashes the file behind a link.
 """
 import hashlib
 import os
 
 from stages.lib.common import files
 
-FOLDER = "data/linked"
+IMAGES = "data/linked"
+MODEL = "models/linked"
 KEPT = ".gitignore"    # in git, so that the folder exists
 
 
-def watch(paths):
-    """Make the links in `FOLDER` exactly those to these files.
+def watch(folder, paths):
+    """Make the links in `folder` exactly those to these files.
 
     Args:
+        folder: `IMAGES` or `MODEL`.
         paths: of files; missing ones are left out, because DVC stops at a
             broken link.
 
@@ -25,16 +28,16 @@ def watch(paths):
     """
     wanted = {_name(path): os.path.abspath(path) for path in paths
               if os.path.isfile(path)}
-    with files.storage_errors(FOLDER):
-        os.makedirs(FOLDER, exist_ok=True)
-        for name in os.listdir(FOLDER):
-            link = os.path.join(FOLDER, name)
+    with files.storage_errors(folder):
+        os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(folder):
+            link = os.path.join(folder, name)
             if os.path.islink(link) and os.readlink(link) == wanted.get(name):
                 del wanted[name]
             elif name != KEPT:
                 os.unlink(link)
         for name, path in wanted.items():
-            os.symlink(path, os.path.join(FOLDER, name))
+            os.symlink(path, os.path.join(folder, name))
 
 
 def _name(path):
