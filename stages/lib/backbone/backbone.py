@@ -113,8 +113,9 @@ def key(frozen_part, cut, backbone):
         A dictionary of plain values, for JSON.
     """
     layers = hashlib.sha256(frozen_part.to_json().encode())
-    application = ("saved model" if names.is_saved_model(backbone.application)
-                   else backbone.application)    # its bytes count, not its path
+    application = backbone.application
+    if names.is_saved_model(application):
+        application = "saved model"    # its bytes count, not its path
     return {"application": application, "options": backbone.options,
             "pooling": backbone.pooling, "cut": cut,
             "side": frozen_part.input_shape[1],

@@ -2,8 +2,8 @@
 """Find what in a model's configuration is not a stock layer of Keras.
 
 Keras executes what a file contains or names: Python bytecode in a Lambda
-layer, functions of any module.  The configuration is read as plain JSON, before
-Keras sees the file.
+layer, functions of any module.  The configuration is read as plain JSON,
+before Keras sees the file.
 """
 from stages.lib.common.keras_runtime import keras
 
