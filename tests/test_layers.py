@@ -168,8 +168,11 @@ def test_top_is_as_without_layers(project, finished, monkeypatch, capsys):
 
 
 def test_cut_and_layers(project, monkeypatch):
-    """With a cut, other layers than [top] are refused."""
-    project.set(backbone__cut="conv_pw_5_relu", extract__layers=["stages"])
+    """With a cut, layers that are named are refused; words mean its map."""
+    project.set(backbone__cut="conv_pw_5_relu", extract__layers=["all"])
+    assert stage(project, monkeypatch, "extract") is None
+    assert np.load(project.file("features/test_x.npy")).ndim == 4
+    project.set(extract__layers=["conv_pw_1_relu", "top"])
     assert stage(project, monkeypatch, "extract") == (
         "extract: params.yaml: extract.layers: with backbone.cut "
         "conv_pw_5_relu only its map is cached; set extract.layers to [top], "

@@ -47,12 +47,15 @@ def build(given):
         given: `params.Params`.
 
     Raises:
-        LayersError: a layer is unknown, or there is a cut, too.
+        LayersError: a layer is unknown, or is named although there is a cut.
         PipelineError: as `backbone.build` and `cuts.resolve`.
     """
     base = backbone.build(given.backbone, given.resize.side)
     cut = cuts.resolve(base, given.backbone.cut)
-    found = resolve(base, given.extract.layers)
+    wanted = given.extract.layers
+    if cut != cuts.TOP and set(wanted) <= set(WORDS):
+        wanted = [cuts.TOP]    # the map at the cut
+    found = resolve(base, wanted)
     if cut != cuts.TOP and found != [cuts.TOP]:
         raise errors.LayersError(
             f"params.yaml: extract.layers: with backbone.cut {cut} only its "
