@@ -54,7 +54,8 @@ def measure(source, weights, engine_rate, images=50_000):
     found = {}
     for name, count in [("small", images // 10), ("large", images)]:
         project = clone(os.path.join(FOLDER, name))
-        project.set(data__source=data, backbone__weights=weights)
+        project.set(data__source=data, backbone__weights=weights,
+                    extract__layers=["top"])    # as the engine alone
         some(source, count, data)
         found[name] = extract(project)
     first = found["large"]
