@@ -10,7 +10,8 @@ In:  features/{validation,test}_x.npy       float32 or float16 (n, d)
      results/history.csv                    of the training
      data/resized/test_x.npy                uint8 (n, s, s, 3), for pictures
 Out: results/metrics.json   accuracy, loss and calibration of both splits,
-                            and the temperature
+                            and the temperature; those of validation are
+                            of the head before it was fitted with validation
      results/classes.csv    test accuracy of each class, worst first
      results/confused.csv   pairs of classes, most confused first
      results/confusion.csv  actual and predicted class of each test image; of
@@ -127,6 +128,9 @@ def main():
     metrics = {"temperature": temperature.read(), **{
         split: scores.scores(p, y) for split, p, y in zip(
             splits, predictions, labels)}}
+    unseen = numpy_head.validation()
+    if unseen:    # now, the head has seen validation
+        metrics["validation"] = unseen
     labels, predictions = labels[1], predictions[1]    # of test
     honest = without_leaks(predictions, labels)
     if honest:

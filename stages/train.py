@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Train the head, then the tail; keep the best epoch; fit its temperature.
 
+Or solve a linear head for each penalty, and keep the best penalty.
+
 In:  features/{train,validation}_x.npy       float32 or float16, (n, d) or maps
      features/views/{view}_x.npy             the same, for further views
      data/prepared/{train,validation}_y.npy  uint8 or int64 (n,)
      features/manifest.json                  class names
      backbone.weights                        for the tail, if there is a cut
 Out: models/head.h5       float32 features -> (n, classes), logits divided by
-                          the attribute `temperature`, fitted on validation
+                          the attribute `temperature`, fitted on validation;
+                          the attribute `validation`, if the head was fitted
+                          again with validation: scores of the head before
      results/history.csv  accuracy and loss of train and validation by epoch,
-                          at temperature 1
+                          or by penalty, at temperature 1
      logs/train/<time>/   TensorBoard, not tracked
      models/scratch/      finished epochs of the tail, not tracked
 """
@@ -19,6 +23,7 @@ if not __package__:    # run as a file
 
 import contextlib
 import hashlib
+import json
 import os
 import time
 
@@ -28,8 +33,10 @@ from stages.lib.backbone import backbone, cuts
 from stages.lib.common import files, keras_runtime, manifest, stage, timings
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
+from stages.lib.results import scores
 from stages.lib.training import (
-    head, input_pipeline, tail, temperature, tensorboard_log)
+    exact_head, head, input_pipeline, numpy_head, tail, temperature,
+    tensorboard_log)
 
 STEPS = 32    # per call of TensorFlow: same result in 2/3 of the time
 VALIDATION_BATCH = 1024
@@ -53,7 +60,7 @@ def fit(model, given, data, validation, options):
     if given.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
             rate, given.epochs * epoch)
-    model.compile(head.optimizer(given.optimizer, rate),
+    model.compile(head.optimizer(given.optimizer, rate, given.weight_decay),
                   head.loss(model, given.label_smoothing), ["accuracy"],
                   steps_per_execution=STEPS)
     best = keras.callbacks.EarlyStopping(
@@ -111,79 +118,149 @@ def fit_tail(given, key, classes, data, validation, options):
     return model, progress.head_history, progress.history
 
 
-def labelled(given, classes):
-    """Return the features and one-hot labels of train and validation.
+def train(given, key, data, validation, by_class, log):
+    """Train the head and, if there is a cut, the tail, by gradients.
 
     Args:
         given: `params.Params`.
-        classes: number of classes.
+        key: the manifest's cache key.
+        data: views of train and labels, integer (n,).
+        validation: (x, labels), as one view of train.
+        by_class: weight of an image of each class, float (classes,).
+        log: callback of TensorBoard.
 
     Returns:
-        (views, labels) of train, (x, labels) of validation, and the labels of
-        train, integer (n,).  Vectors are float32 in memory, maps stay on
-        disk.
+        The model, calibrated; the rows of the history; and the attributes of
+        the model's file.
     """
-    plain, y = manifest.labelled("train")
-    views = [plain] + [manifest.features(f"views/{view}")
-                       for view in given.extract.views[1:]]
-    x, y_validation = manifest.labelled("validation")
-    if plain.ndim == 2:
+    one_hot = np.eye(len(by_class), dtype="float32")
+    views, (x, y) = data[0], validation
+    if x.ndim == 2:    # maps stay on disk
         views = [np.array(view, "float32") for view in views]
         x = np.array(x, "float32")
-    one_hot = np.eye(classes, dtype="float32")
-    return (views, one_hot[y]), (x, one_hot[y_validation]), y
-
-
-def class_weight(labels, classes):
-    """Return class -> weight, in inverse ratio to the number of images."""
-    from sklearn.utils.class_weight import compute_class_weight
-    return dict(enumerate(compute_class_weight(
-        "balanced", classes=np.arange(classes), y=labels)))
-
-
-def write(model, of_head, of_tail, found):
-    """Write the model and the history; print the best epoch.
-
-    Args:
-        model, of_head, of_tail: as `fit_tail` returns them.
-        found: the temperature of the model.
-    """
+    data, validation = (views, one_hot[data[1]]), (x, one_hot[y])
+    options = {"callbacks": [log]}
+    if given.train.class_weights != "none":
+        options["class_weight"] = dict(enumerate(by_class))
+    if key["cut"] == cuts.TOP:
+        model = head.build(given.train, views[0], len(by_class))
+        of_head, of_tail = fit(model, given.train, data, validation,
+                               options), []
+    else:
+        model, of_head, of_tail = fit_tail(
+            given, key, len(by_class), data, validation, options)
     rows = [["head", *values] for values in zip(
         *(of_head[name] for name in files.HISTORY))]
     rows += [["tail", *(epoch[name] for name in files.HISTORY)]
              for epoch in of_tail]
+    return model, rows, {
+        temperature.ATTRIBUTE: str(head.calibrate(model, *validation))}
+
+
+def solve(given, data, validation, by_class, log):
+    """Solve a linear head for each penalty; keep the best on validation.
+
+    Args and returns are those of `train`; `given` is its group alone, and the
+    features are vectors, which may be memory-mapped.
+
+    Raises:
+        PlanError: it does not fit into memory.
+        TrainingError: a penalty is too small.
+    """
+    (views, labels), (x, y), classes = data, validation, len(by_class)
+    exact_head.check_memory(given, len(views) * len(labels) + len(y),
+                            x.shape[1], classes)
+    model = head.build(given.model_copy(update={
+        "hidden": [], "input_dropout": 0.0}), views[0],
+                       classes)
+    normal, last = model.layers[1], model.layers[-1]
+    mean, variance = (weight.astype("float64")
+                      for weight in normal.get_weights()[:2])
+    solver = exact_head.SOLVERS[given.solver](mean, np.sqrt(variance),
+                                              by_class)
+    solver.add(views, labels)
+    path = exact_head.Path(solver, given, (views[0], labels), validation)
+    tensorboard_log.write(log, model, path.history)
+    rows = [[f"penalty {penalty:g}", *values] for penalty, values in zip(
+        path.penalties, zip(*(path.history[name] for name in files.HISTORY)))]
+    last.set_weights(path.head)
+    found = head.calibrate(model, x, np.eye(classes)[y])
+    attributes = {temperature.ATTRIBUTE: str(found)}
+    if given.refit:
+        attributes[numpy_head.VALIDATION] = json.dumps(
+            scores.scores(head.probabilities(model, x), y))
+        solver.add([x], y)
+        last.set_weights([weight / found for weight in solver.refine(
+            path.penalty, path.head)])
+    return model, rows, attributes
+
+
+def labelled(given):
+    """Return (views, labels) of train, and (x, labels) of validation.
+
+    Features are memory-mapped, labels integer (n,).
+
+    Args:
+        given: `params.Params`.
+    """
+    plain, y = manifest.labelled("train")
+    views = [plain] + [manifest.features(f"views/{view}")
+                       for view in given.extract.views[1:]]
+    return (views, y), manifest.labelled("validation")
+
+
+def weights(given, labels, classes):
+    """Return the weight of an image of each class, float64 (classes,).
+
+    Args:
+        given: `params.Train`.
+        labels: of train, integer (n,).
+        classes: number of classes.
+    """
+    from sklearn.utils.class_weight import compute_class_weight
+    balanced = given.class_weights == "balanced"    # by number of images
+    return compute_class_weight("balanced" if balanced else None,
+                                classes=np.arange(classes), y=labels)
+
+
+def write(model, rows, attributes):
+    """Write the model and the history; print the best epoch or penalty.
+
+    Args:
+        model, rows, attributes: as `train` returns them.
+    """
     files.write_csv("results/history.csv", ["epoch", "part", *files.HISTORY],
                     ([k, *row] for k, row in enumerate(rows, start=1)))
-    keras_runtime.save_model(model, files.HEAD,
-                             **{temperature.ATTRIBUTE: str(found)})
+    keras_runtime.save_model(model, files.HEAD, **attributes)
     best = int(np.argmax([row[2] for row in rows]))
-    print(f"train: best epoch {best + 1} of {len(rows)} ({rows[best][0]}): "
-          f"validation accuracy {rows[best][2]:.4f}; its logits are divided "
-          f"by {found:g}, the temperature")
+    part, _, accuracy, *_ = rows[best]
+    solved = part.startswith("penalty")
+    where = part if solved else f"epoch {best + 1}"
+    print(f"train: best {where} of {len(rows)}{'' if solved else f' ({part})'}"
+          f": validation accuracy {accuracy:.4f}; its logits are divided by "
+          f"{attributes[temperature.ATTRIBUTE]}, the temperature")
+    if solved and best in (0, len(rows) - 1):
+        print("train: it is at an end of train.penalties: a further one may "
+              "be better")
+    if numpy_head.VALIDATION in attributes:
+        print("train: the head was then fitted again, with validation")
 
 
 def main():
-    """Train, then write the model of the best epoch and the history."""
+    """Train, then write the model and the history."""
     given, described = params.read(), manifest.read()
     key, classes = described["key"], len(described["class_names"])
-    data, validation, labels = labelled(given, classes)
+    data, validation = labelled(given)
+    by_class = weights(given.train, data[1], classes)
     keras_runtime.reset(given.train.seed)
-    options = {}
-    if given.train.class_weights == "balanced":
-        options["class_weight"] = class_weight(labels, classes)
     resumed, start = os.path.exists(tail.PROGRESS), time.monotonic()
     with tensorboard_log.callback("train") as log:
-        options["callbacks"] = [log]
-        if key["cut"] == cuts.TOP:
-            model = head.build(given.train, data[0][0], classes)
-            of_head, of_tail = fit(model, given.train, data, validation,
-                                   options), []
+        if given.train.solver == "gradient":
+            found = train(given, key, data, validation, by_class, log)
         else:
-            model, of_head, of_tail = fit_tail(
-                given, key, classes, data, validation, options)
-        found = head.calibrate(model, *validation)
+            found = solve(given.train, data, validation, by_class, log)
     seconds = time.monotonic() - start
-    write(model, of_head, of_tail, found)
+    write(*found)
     if not resumed:
         timings.record(files.digest(files.HEAD, "sha256"), seconds)
     with contextlib.suppress(FileNotFoundError):

@@ -204,8 +204,10 @@ def test_loading_must_be_quiet():
 def train(**values):
     """Return `params.Train` with `values` changed."""
     return params.Train(**{**dict(
-        hidden=[4], dropout=0.5, output="softmax", optimizer="SGD",
-        learning_rate=0.1, decay="cosine", batch_size=2, epochs=2, seed=0,
+        solver="gradient", penalties=[1], refit=False, hidden=[4],
+        input_dropout=0.0, dropout=0.5, output="softmax", optimizer="SGD",
+        learning_rate=0.1, weight_decay=None, decay="cosine",
+        batch_size=2, epochs=2, seed=0,
         patience=2, label_smoothing=0.0, class_weights="none"), **values})
 
 

@@ -131,11 +131,16 @@ class Extract(Group):
 class Train(Group):
     """The head and its training."""
 
+    solver: Literal["gradient", "ridge", "logistic"]
+    penalties: Annotated[List[Rate], Field(min_length=1)]
+    refit: bool
     hidden: List[Count]
+    input_dropout: Share
     dropout: Share
     output: Literal["softmax", "logits"]
     optimizer: str
     learning_rate: Rate
+    weight_decay: Optional[Annotated[float, Field(ge=0, lt=1)]]
     decay: Literal["cosine", "none"]
     batch_size: Count
     epochs: Count
@@ -149,6 +154,14 @@ class Train(Group):
     def check_optimizer(cls, name):
         """Refuse names that are not optimizers of Keras."""
         return names.one_of(name, names.OPTIMIZERS)
+
+    @model_validator(mode="after")
+    def check_refit(self):
+        """Refuse to refit a head whose epoch validation selects."""
+        if self.refit and self.solver == "gradient":
+            raise ValueError("refit needs the solver ridge or logistic, not "
+                             "gradient, whose epoch validation selects")
+        return self
 
 
 class Tail(Group):
@@ -184,6 +197,18 @@ class Params(Group):
     tail: Tail
     fuse: Fuse
     evaluate: Evaluate
+
+    @field_validator("train")
+    @classmethod
+    def check_solver(cls, train, info):
+        """Refuse an exact solver for maps, or for a tail."""
+        cut = info.data["backbone"].cut if "backbone" in info.data else "top"
+        if train.solver != "gradient" and cut != "top":
+            raise ValueError(
+                f"the solver {train.solver} fits a head on vectors, and "
+                f"trains no tail: set backbone.cut to top, not {cut!r}, or "
+                "train.solver to gradient")
+        return train
 
 
 def read(model=Params, folder=""):

@@ -23,8 +23,9 @@ def history(epochs, path):
     """Draw accuracy and loss by epoch, train against validation.
 
     Args:
-        epochs: accuracy, val_accuracy, loss, val_loss, each a sequence; with a
-            tail, also part ("head" or "tail").
+        epochs: accuracy, val_accuracy, loss, val_loss, each a sequence; also
+            part, with a tail ("head" or "tail") or instead of epochs
+            ("penalty" and its value).
 
     Where train improves and validation does not, the model over-fits.  The
     epoch that was kept, the first of the best on validation, and the start of
@@ -33,20 +34,26 @@ def history(epochs, path):
     parts = list(epochs.get("part", ()))
     number = np.arange(1, len(epochs["loss"]) + 1)
     best = int(np.argmax(epochs["val_accuracy"]))
+    solved = [part.split()[1] for part in parts if part.startswith("penalty")]
+    kept = parts[best] if solved else f"epoch {best + 1}"
     figure = Figure((10, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss")):
         axes.plot(number, epochs[name], label="train")
         axes.plot(number, epochs[f"val_{name}"], label="validation")
         axes.axvline(best + 1, color="grey", linestyle=":",
-                     label=f"kept: epoch {best + 1}")
+                     label=f"kept: {kept}")
         axes.plot(best + 1, epochs[f"val_{name}"][best], "o", color="C1")
         if "tail" in parts:
             axes.axvline(parts.index("tail") + 0.5, color="black",
                          linewidth=1, label="from here on with the tail")
         axes.set(title=f"{name.title()}: validation "
-                 f"{epochs[f'val_{name}'][best]:.3f} at the epoch kept",
-                 xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+                 f"{epochs[f'val_{name}'][best]:.3f} at the "
+                 f"{'penalty' if solved else 'epoch'} kept",
+                 xlabel="penalty" if solved else "epoch")
+        if solved:
+            axes.set_xticks(number, solved)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     save(figure, path)
 

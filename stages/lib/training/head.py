@@ -26,6 +26,9 @@ def build(train, x, classes):
     """
     inputs = tensor = keras.Input(x.shape[1:], name="features")
     tensor = normalization(x)(tensor)
+    if train.input_dropout:
+        tensor = keras.layers.Dropout(train.input_dropout,
+                                      name="head_input_dropout")(tensor)
     for k, units in enumerate(train.hidden, start=1):
         tensor = keras.layers.Dense(units, activation="relu",
                                     name=f"head_hidden_{k}")(tensor)
@@ -97,14 +100,21 @@ def check_finite(history, rates="train.learning_rate, or "
         raise errors.TrainingError(f"the loss is not finite; lower {rates}")
 
 
-def optimizer(name, rate):
+def optimizer(name, rate, weight_decay=None):
     """Return the optimizer `name` of Keras.
 
     Args:
         name: one of `names.OPTIMIZERS`.
         rate: learning rate, a number or a schedule.
+        weight_decay: share of each weight, times the rate, that a step takes
+            away; biases are excluded.  None: as Keras does.
     """
-    return getattr(keras.optimizers, name)(learning_rate=rate)
+    if weight_decay is None:
+        return getattr(keras.optimizers, name)(learning_rate=rate)
+    found = getattr(keras.optimizers, name)(learning_rate=rate,
+                                            weight_decay=weight_decay)
+    found.exclude_from_weight_decay(var_names=["bias"])
+    return found
 
 
 def calibrate(model, x, labels):

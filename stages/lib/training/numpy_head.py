@@ -14,6 +14,7 @@ from stages.lib.common import errors, files, model_seal
 
 EPSILON = 1e-7    # least standard deviation in Keras' Normalization
 ROWS = 4096       # computed at a time
+VALIDATION = "validation"    # attribute: see `validation`
 
 
 class NumpyHead:
@@ -84,6 +85,20 @@ def load(path=files.HEAD):
                  "linear", "relu", "softmax") for layer, _ in layers)
              and layers and "kernel" in layers[-1][1])
     return NumpyHead(tuple(shape), layers) if plain else None
+
+
+def validation(path=files.HEAD):
+    """Return the scores on validation that the head `path` had before it was
+    fitted again with validation, a dictionary; None: it was not.
+
+    Raises:
+        ArtefactError: missing or damaged.
+    """
+    try:
+        with h5py.File(path) as file:
+            return json.loads(file.attrs.get(VALIDATION, "null"))
+    except (OSError, ValueError) as error:
+        raise files.no_model(path, error) from error
 
 
 def check(found, expected):

@@ -24,3 +24,18 @@ def callback(stage):
         raise errors.StorageError(
             f"{log}: TensorBoard's log cannot be written "
             f"({reason}); free disk space, then run again") from error
+
+
+def write(log, model, history):
+    """Write a training without epochs to `log`, the callback.
+
+    Args:
+        log: what `callback` yields.
+        model: keras.Model.
+        history: name, as Keras' `fit` returns it, -> a value for each step.
+    """
+    log.set_model(model)
+    log.on_train_begin()
+    for step, values in enumerate(zip(*history.values())):
+        log.on_epoch_end(step, dict(zip(history, values)))
+    log.on_train_end()
