@@ -171,6 +171,8 @@ def head(random):
     """Return random `params.Train`, up to rates that make a head steep."""
     hidden = [[], [], [8], [64], [512], [1024], [32, 16], [64, 32, 16]]
     return params.Train(
+        solver="gradient", penalties=[1], refit=False, input_dropout=0.0,
+        weight_decay=None,
         hidden=hidden[random.integers(len(hidden))],
         dropout=float(random.choice([0.0, 0.5])),
         output=str(random.choice(["softmax", "logits"])),

@@ -170,9 +170,8 @@ def solve(given, data, validation, by_class, log):
     (views, labels), (x, y), classes = data, validation, len(by_class)
     exact_head.check_memory(given, len(views) * len(labels) + len(y),
                             x.shape[1], classes)
-    model = head.build(given.model_copy(update={
-        "hidden": [], "input_dropout": 0.0}), views[0],
-                       classes)
+    linear = given.model_copy(update={"hidden": [], "input_dropout": 0.0})
+    model = head.build(linear, views[0], classes)
     normal, last = model.layers[1], model.layers[-1]
     mean, variance = (weight.astype("float64")
                       for weight in normal.get_weights()[:2])

@@ -93,6 +93,8 @@ def learn(base, cut, cached):
     their previous weights again.
     """
     given = params.Train(
+        solver="gradient", penalties=[1], refit=False, input_dropout=0.0,
+        weight_decay=None,
         hidden=[8], dropout=0.0, output="logits", optimizer="SGD",
         learning_rate=1e-6, decay="none", batch_size=IMAGES, epochs=1, seed=0,
         patience=1, label_smoothing=0.0, class_weights="none")

@@ -58,6 +58,8 @@ class Case:
     def head(self, hidden=(8,), output="softmax"):
         """Return a head with initial weights."""
         return head.build(params.Train(
+            solver="gradient", penalties=[1], refit=False, input_dropout=0.0,
+            weight_decay=None,
             hidden=list(hidden), dropout=0.0, output=output, optimizer="SGD",
             learning_rate=0.1, decay="none", batch_size=8, epochs=1, seed=0,
             patience=1, label_smoothing=0.0, class_weights="none"),
