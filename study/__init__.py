@@ -1,0 +1,2 @@
+#!/usr/bin/env python3
+"""The study: questions, their points, and the table of their results."""
