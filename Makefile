@@ -8,6 +8,7 @@
 # make verify   compare all files that DVC tracks with what was written
 # make repair   verify, then write damaged files again
 # make inspect  run the doctor of the cached features
+# make study DATA=... WEIGHTS=...  run the missing points of study/study.yaml
 # PYTHON names an interpreter, VENV another folder for its environment.
 
 VENV ?= .venv
@@ -23,7 +24,8 @@ DEMO := -S data.source=data/raw/digits.yaml -S resize.side=64 \
 # Without git history, as in a ZIP file, the demo has all files not ignored.
 HISTORY := git --git-dir=.git rev-parse --quiet --verify HEAD > /dev/null 2>&1
 
-.PHONY: setup history demo test bench sweep cuts plan verify repair inspect lock
+.PHONY: setup history demo test bench sweep cuts plan verify repair inspect \
+  study lock
 
 setup: $(VENV)/complete
 
@@ -77,6 +79,9 @@ repair: setup
 
 inspect: setup
 	@$(IN_ENVIRONMENT) python -m commands.inspect_features
+
+study: history setup
+	@$(IN_ENVIRONMENT) DATA="$(DATA)" WEIGHTS="$(WEIGHTS)" python -m study
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest \
   --python-version 3.9 --generate-hashes --no-annotate \

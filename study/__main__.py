@@ -5,7 +5,7 @@ Usage: [DATA=FOLDER] [WEIGHTS=FOLDER] python -m study [--help]
 
 In:  study/study.yaml   questions and points
      DATA, WEIGHTS      folders that paths in it refer to
-Out: study/results.csv  a row a point, written after each one
+Out: study/results.csv  a row a point, written after each question
      build/study        the clone in which the experiments run
 """
 import argparse
@@ -30,14 +30,14 @@ def run(point, study, place):
         if data in study.sources:
             origin = study.sources[data]
             if origin.without_suspects and not os.path.exists(
-                    sources.path(data)):
+                    sources.path(data, origin.seed)):
                 failed = run(point._replace(
                     question="doctor", settings={
                         **settings, "data.source": origin.of}), study, place)
                 if failed:
                     return failed
-            settings["data.source"] = sources.make(data, study.sources,
-                                                   place.path)
+            settings["data.source"] = sources.make(
+                data, study.sources, point.seed, place.path)
         settings = {key: sources.resolve(value) if isinstance(value, str)
                     else value for key, value in settings.items()}
     except errors.SourceError as error:
@@ -61,16 +61,18 @@ def main():
     given = parser.parse_args()
     study = points.read(given.file)
     every = points.points(study)
-    place = clone.Clone(os.path.abspath(given.folder))
+    place, asked = clone.Clone(os.path.abspath(given.folder)), None
     for number, point in enumerate(every, start=1):
         if given.table_only or point.digest in place.experiments():
             continue
+        if asked not in (None, point.question):    # 5 s on a busy machine
+            table.write(given.table, every, place)
+        asked = point.question
         print(f"study: {number} of {len(every)}: {point.experiment}",
               flush=True)
         failed = run(point, study, place)
         if failed:
             print(f"study: failed: {failed}", flush=True)
-        table.write(given.table, every, place)
     table.write(given.table, every, place)
     print(f"study: {given.table}: {len(every)} points")
 

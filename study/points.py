@@ -19,6 +19,7 @@ class Source(params.Group):
         wrong_labels: share of the train labels that become another class.
         without_suspects: remove what the doctor suspects, see `sources`.
         seed: of the draw.
+        redraw: whether each seed of a point draws other images.
     """
 
     of: str
@@ -26,6 +27,7 @@ class Source(params.Group):
     wrong_labels: params.Share = 0.0
     without_suspects: bool = False
     seed: params.Seed = 0
+    redraw: bool = False
 
 
 class Question(params.Group):

@@ -44,40 +44,42 @@ def anonymous(text):
     return text.replace(os.getcwd() + os.sep, "")
 
 
-def path(name):
-    """Return the absolute path of the derived source `name`."""
-    return os.path.abspath(f"build/sources/{name}.npz")
+def path(name, seed):
+    """Return the absolute path of the derived source `name` at `seed`."""
+    return os.path.abspath(f"build/sources/{name}-{seed}.npz")
 
 
-def make(name, sources, clone):
+def make(name, sources, seed, clone):
     """Write the derived source `name`, and those it needs; return its path.
 
     Args:
         name: key of `sources`.
         sources: name -> `points.Source`.
+        seed: of the point, for sources that are drawn again.
         clone: folder in which the features of its origin were extracted last,
             if it is made without suspects.
     """
-    if os.path.exists(path(name)):
-        return path(name)
     source = sources[name]
+    drawn = source.seed + seed if source.redraw else source.seed
+    target = path(name, drawn)
+    if os.path.exists(target):
+        return target
     if source.without_suspects:
         arrays = _without_suspects(clone)
     else:
-        origin = (make(source.of, sources, clone) if source.of in sources
-                  else resolve(source.of))
+        origin = (make(source.of, sources, seed, clone)
+                  if source.of in sources else resolve(source.of))
         with np.load(origin) as file:
             arrays = {key: file[key] for key in file.files}
-        _change(arrays, source)
-    os.makedirs(os.path.dirname(path(name)), exist_ok=True)
-    with files.replacing(path(name)) as file:
+        _change(arrays, source, drawn)
+    with files.replacing(target) as file:
         np.savez(file, **arrays)
-    return path(name)
+    return target
 
 
-def _change(arrays, source):
+def _change(arrays, source, seed):
     """Draw the images of `source` from `arrays`, and give wrong labels."""
-    random = np.random.default_rng(source.seed)
+    random = np.random.default_rng(seed)
     labels = arrays["y_train"].reshape(-1).copy()
     chosen = np.arange(len(labels))
     if source.per_class:
