@@ -89,5 +89,5 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest \
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
-	$(LOCK) --extra inspect --extra test -o requirements.lock pyproject.toml
+	$(LOCK) --extra inspect --extra paper --extra test -o requirements.lock pyproject.toml
 	$(LOCK) --no-deps -o benchmarks/requirements.lock benchmarks/requirements.in

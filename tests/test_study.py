@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""The study: points, shared caches, failures, kills, derived data."""
+import contextlib
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, Project, clone, environment, images
+from kill_extract import processes
+
+from study import points, sources, table
+
+COMMAND = [sys.executable, "-m", "study", "--file", "tests/tiny_study.yaml",
+           "--table", "build/tiny.csv"]
+
+
+def read(path):
+    """Return the rows of a table, dictionaries of texts."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def start(project, stage):
+    """Start the study in `project`; return it once `stage` runs."""
+    study = subprocess.Popen(
+        COMMAND, cwd=project.path, start_new_session=True, text=True,
+        env={**environment(), "DATA": project.path}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    inner = Project(project.file("build/study"))
+    end = time.monotonic() + 100
+    while not processes(inner, stage):
+        assert study.poll() is None, study.stdout.read()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return study
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+def test_study(tmp_path):
+    """Killed in three ways, it goes on; cache, equal points and failures."""
+    project = clone(tmp_path / "project")
+    for stage, whole in [("extract", True), ("train", False),
+                         ("evaluate", True)]:
+        study = start(project, stage)
+        if whole:    # DVC and the stage, too
+            os.killpg(study.pid, signal.SIGKILL)
+        else:    # DVC goes on without the runner
+            study.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            study.communicate(timeout=0.1)
+    done = subprocess.run(COMMAND, cwd=project.path, check=False, text=True,
+                          env={**environment(), "DATA": project.path},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    rows = read(project.file("build/tiny.csv"))
+    assert [(row["question"], row["point"], row["seed"]) for row in rows] == [
+        (one.question, one.name, str(one.seed)) for one in points.points(
+            points.read(os.path.join(ROOT, "tests/tiny_study.yaml")))]
+    first, other, same, again, small, missing = rows
+    assert same["experiment"] == first["experiment"] != ""
+    assert all(again[name] == first[name] for name in table.COLUMNS[4:13])
+    assert first["test"] != other["test"]
+    assert [row["rows_computed"] for row in (other, again)] == ["0", "0"]
+    assert int(first["attempts"]) >= 2 and float(again["train_seconds"]) > 0
+    for row in (first, other, again):
+        assert (float(row["test_low"]) < float(row["test"])
+                < float(row["test_high"]))
+        assert int(row["disk_bytes"]) > 1292 * 128 * 4
+        assert re.fullmatch("[0-9a-f]{8}", row["revision"])
+    assert small["test"] == "" and "resize.side" in small["failure"]
+    assert missing["failure"] == "DATA/none.npz: no such file in DATA"
+    with open(project.file("build/tiny.csv"), encoding="utf-8") as file:
+        assert str(tmp_path) not in file.read()
+    assert not project.run("git status --short").stdout
+
+
+def test_derived_sources(tmp_path, monkeypatch):
+    """Draws are of each class, wrong labels as many as asked, redrawn."""
+    shutil.copytree("study", tmp_path / "study")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA", str(tmp_path))
+    x, y = images(0, 30)
+    np.savez("all.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    known = {
+        "few": points.Source(of="DATA/all.npz", per_class=20, redraw=True),
+        "noisy": points.Source(of="few", wrong_labels=0.1)}
+    first, again, other = (sources.make("few", known, seed, None)
+                           for seed in (0, 0, 1))
+    assert first == again != other
+    few, redrawn = np.load(first), np.load(other)
+    assert np.bincount(few["y_train"]).tolist() == [20] * 10
+    assert (few["x_train"] != redrawn["x_train"]).any()
+    noisy = np.load(sources.make("noisy", known, 0, None))
+    assert (noisy["y_train"] != few["y_train"]).sum() == 20
+    assert (noisy["x_train"] == few["x_train"]).all()
+    assert (noisy["y_test"] == y[:9]).all()
+
+
+def test_study_is_valid():
+    """The real study has at least 60 points, with valid names of keys."""
+    study = points.read("study/study.yaml")
+    every = points.points(study)
+    assert len({one.digest for one in every}) >= 60
+    assert all(re.fullmatch(r"~?(\w+\.)+\w+", key)
+               for one in every for key in one.settings)
