@@ -9,6 +9,7 @@
 # make repair   verify, then write damaged files again
 # make inspect  run the doctor of the cached features
 # make study DATA=... WEIGHTS=...  run the missing points of study/study.yaml
+# make paper    write paper/ and the README's table from study/results.csv
 # PYTHON names an interpreter, VENV another folder for its environment.
 
 VENV ?= .venv
@@ -25,7 +26,7 @@ DEMO := -S data.source=data/raw/digits.yaml -S resize.side=64 \
 HISTORY := git --git-dir=.git rev-parse --quiet --verify HEAD > /dev/null 2>&1
 
 .PHONY: setup history demo test bench sweep cuts plan verify repair inspect \
-  study lock
+  study paper lock
 
 setup: $(VENV)/complete
 
@@ -82,6 +83,9 @@ inspect: setup
 
 study: history setup
 	@$(IN_ENVIRONMENT) DATA="$(DATA)" WEIGHTS="$(WEIGHTS)" python -m study
+
+paper: setup
+	@$(IN_ENVIRONMENT) python -m paper
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest \
   --python-version 3.9 --generate-hashes --no-annotate \

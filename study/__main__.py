@@ -6,6 +6,7 @@ Usage: [DATA=FOLDER] [WEIGHTS=FOLDER] python -m study [--help]
 In:  study/study.yaml   questions and points
      DATA, WEIGHTS      folders that paths in it refer to
 Out: study/results.csv  a row a point, written after each question
+     study/examples.png the mistakes of the point that `examples` names
      build/study        the clone in which the experiments run
 """
 import argparse
@@ -74,6 +75,9 @@ def main():
         if failed:
             print(f"study: failed: {failed}", flush=True)
     table.write(given.table, every, place)
+    if study.examples:
+        table.write_examples(os.path.join(os.path.dirname(
+            given.table), "examples.png"), study.examples, every, place)
     print(f"study: {given.table}: {len(every)} points")
 
 

@@ -40,8 +40,13 @@ class Question(params.Group):
 
 
 class Study(params.Group):
-    """A study: settings of all points, derived sources, questions."""
+    """A study: settings of all points, derived sources, questions.
 
+    Attributes:
+        examples: "question.point" whose mistakes the paper shows, or null.
+    """
+
+    examples: Optional[str] = None
     settings: Dict[str, Any] = {}
     sources: Dict[str, Source] = {}
     questions: Dict[str, Question]

@@ -6,14 +6,14 @@ from stages.lib.common import files
 
 SPLITS = ("validation", "test")
 COLUMNS = [
-    "question", "point", "seed", "settings", "train_images",
+    "question", "point", "seed", "settings", "application", "side", "cut",
+    "epochs", "train_images",
+    "validation_images", "test_images",
     *(f"{split}{bound}" for split in SPLITS for bound in ("", "_low",
                                                           "_high")),
     "temperature", "calibration_error", "rows_computed", "extract_seconds",
     "train_seconds", "disk_bytes", "peak_memory_bytes", "attempts",
     "experiment", "revision", "failure"]
-MEASURED = ("rows_computed", "extract_seconds", "train_seconds",
-            "peak_memory_bytes", "attempts", "revision")
 
 
 def write(path, points, clone):
@@ -44,6 +44,28 @@ def write(path, points, clone):
     files.write_csv(path, COLUMNS, rows)
 
 
+def write_examples(path, name, points, clone):
+    """Copy the picture of mistakes of the point `name` to `path`.
+
+    Nothing is written as long as its first seed has no experiment.
+    """
+    done, shown = clone.experiments(), clone.show()
+    for point in points:
+        if (f"{point.question}.{point.name}" == name
+                and point.digest in done):
+            with open(_object(shown[done[point.digest][0]], clone,
+                              "results/mistakes.png"), "rb") as file, (
+                    files.replacing(path)) as copy:
+                copy.write(file.read())
+            return
+
+
+def _object(data, clone, out):
+    """Return the path of an out of an experiment in DVC's cache."""
+    md5 = data["outs"][out]["hash"]
+    return f"{clone.path}/.dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+
+
 def _text(value):
     """Return a value of the table; 6 digits of a fraction, "" for None."""
     if isinstance(value, float):
@@ -56,13 +78,18 @@ def _scores(data, clone):
     metrics = data["metrics"]["results/metrics.json"]["data"]
     row = {f"{split}{bound}": metrics[split][f"accuracy{bound}"]
            for split in SPLITS for bound in ("", "_low", "_high")}
-    outs = data["outs"]
-    manifest = outs["features/manifest.json"]["hash"]
-    arrays = files.read_json(f"{clone.path}/.dvc/cache/files/md5/"
-                             f"{manifest[:2]}/{manifest[2:]}")["arrays"]
-    return {**row, "temperature": metrics["temperature"],
+    outs, given = data["outs"], data["params"]["params.yaml"]["data"]
+    cut = given["backbone"]["cut"]
+    arrays = files.read_json(_object(data, clone, "features/manifest.json")
+                             )["arrays"]
+    return {**row, "application": given["backbone"]["application"],
+            "side": given["resize"]["side"], "cut": cut,
+            "epochs": given["train"]["epochs"] + (
+                0 if cut == "top" else given["tail"]["epochs"]),
+            "temperature": metrics["temperature"],
             "calibration_error": metrics["test"]["calibration_error"],
-            "train_images": arrays["features/train_x.npy"]["rows"],
+            **{f"{split}_images": arrays[f"features/{split}_x.npy"]["rows"]
+               for split in files.SPLITS},
             "disk_bytes": sum(out["size"] for name, out in outs.items()
                               if name.startswith("features/"))}
 

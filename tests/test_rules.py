@@ -103,7 +103,7 @@ def test_imports_run_one_way():
         assert "__main__" not in text(name), name
 
 
-OWN = ("stages", "commands", "compare")
+OWN = ("stages", "commands", "compare", "study", "paper")
 
 
 def test_one_import_style():

@@ -1,0 +1,2 @@
+#!/usr/bin/env python3
+"""The paper: text, tables and figures, filled in from the study's table."""
