@@ -65,7 +65,7 @@ def bars(study, question, names, path, title):
 
 def depth(study, path):
     """Draw accuracy, and disk, against the cut."""
-    found = study.points("depth")[::-1]
+    found = study.by_depth()
     labels = [one.cut.replace("conv_", "").replace("_relu", "")
               for one in found]
     figure, (left, right) = plt.subplots(
@@ -116,6 +116,7 @@ def sides(study, path):
     figure, axes = plt.subplots(figsize=(WIDTH, 2.4), layout="constrained")
     marks(axes, places, found)
     axes.set_xticks(places)
+    axes.minorticks_off()
     axes.set_xlabel("side of the image in pixels")
     axes.set_ylabel("test accuracy, %")
     save(figure, path)
@@ -140,8 +141,8 @@ def caching(rows, path):
     axes.set_xticks(places, [row["cut"].replace("conv_", "").replace(
         "_relu", "").replace("top", "all frozen") for row in rows])
     axes.set_xlabel("last frozen layer")
-    axes.set_ylabel("seconds an epoch")
-    axes.legend()
+    axes.set_ylabel("processor seconds an epoch")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     save(figure, path)
 
 

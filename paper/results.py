@@ -131,6 +131,13 @@ class Study:
         return [Result(asked, name, rows) for (asked, name), rows
                 in self.all.items() if asked == question]
 
+    def by_depth(self):
+        """Return the points about depth, fewest frozen layers first."""
+        found = self.points("depth") + self.points("depth_more")
+        return sorted(found, key=lambda one: (
+            one.cut == "all", int("0" + "".join(filter(
+                str.isdigit, one.cut)))))
+
     def gain(self, name, than):
         """Return the difference in test accuracy, with its 95 % interval.
 

@@ -63,6 +63,8 @@ def main():
     study = points.read(given.file)
     every = points.points(study)
     place, asked = clone.Clone(os.path.abspath(given.folder)), None
+    if not given.table_only:
+        place.update()
     for number, point in enumerate(every, start=1):
         if given.table_only or point.digest in place.experiments():
             continue

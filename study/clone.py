@@ -19,22 +19,25 @@ PIPELINE = ("stages", "dvc.yaml", "params.yaml")
 
 
 class Clone:
-    """A clone of this repository at `path`, at the commit `revision`."""
+    """A clone of this repository at `path`."""
 
     def __init__(self, path):
-        """Clone, or update to this repository's HEAD; mend what a kill left.
-
-        Waits until no experiment of an earlier run is running there.
+        """Clone this repository unless it was cloned before.
 
         Raises:
             StorageError: this is not a git repository with a commit.
         """
         self.path = path
-        self.revision = self.git("rev-parse", "HEAD", folder=".").strip()
         if not os.path.isdir(f"{path}/.git"):
             self.git("clone", "--quiet", ".", path, folder=".")
             self.git("config", "user.name", "study")
             self.git("config", "user.email", "study@localhost")
+
+    def update(self):
+        """Lock the clone, take over HEAD, mend what a kill left.
+
+        Waits until no experiment of an earlier run is running there.
+        """
         self.lock = open(f"{path}/.git/study.lock", "a", encoding="utf-8")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,7 +47,7 @@ class Clone:
             fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.clean()
         self.git("fetch", "--quiet", os.getcwd(), "HEAD")
-        self.git("reset", "--quiet", "--hard", self.revision)
+        self.git("reset", "--quiet", "--hard", "FETCH_HEAD")
 
     def git(self, *words, folder=None):
         """Run git in the clone or in `folder`; return what it prints."""

@@ -115,6 +115,6 @@ def _cost(name, journal, timings):
     return {"rows_computed": sum(one["images"] for one in extracted),
             "extract_seconds": float(sum(one["seconds"]
                                          for one in extracted)),
-            "train_seconds": float(sum(trained)) if trained else None,
+            "train_seconds": float(trained[-1]) if trained else None,
             "peak_memory_bytes": peaks[-1] if peaks else None,
             "attempts": len(mine)}
