@@ -38,7 +38,8 @@ class Clone:
 
         Waits until no experiment of an earlier run is running there.
         """
-        self.lock = open(f"{path}/.git/study.lock", "a", encoding="utf-8")
+        self.lock = open(f"{self.path}/.git/study.lock", "a",
+                         encoding="utf-8")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
