@@ -3,7 +3,7 @@
 
 Usage: python -m paper
 
-In:  study/results.csv, study/caching.csv   what was measured
+In:  study/{results,right,caching}.csv      what was measured
      study/examples.png                     images that the model mistakes
      paper/paper.md.j2                      the text, without numbers
 Out: paper/paper.md, paper/paper.html, paper/figures/*.png
@@ -60,7 +60,8 @@ def fill(name, study, rows):
     surroundings.filters.update(
         percent=text.percent, seconds=text.seconds, size=text.size,
         count=text.count, between=text.between, difference=text.difference,
-        ratio=text.ratio, pays=text.pays, reason=text.reason)
+        verdict=text.verdict, ratio=text.ratio, pays=text.pays,
+        reason=text.reason)
     surroundings.globals.update(
         study=study, p=study.point, has=study.has, gain=study.gain,
         points=study.points, caching={row["cut"]: row for row in rows},

@@ -6,9 +6,12 @@ import json
 import math
 import statistics
 
+import numpy as np
+
 from stages.lib.common import errors
 
 TABLE = "study/results.csv"
+RIGHT = "study/right.csv"    # which test images each experiment gets right
 NORMAL = statistics.NormalDist().inv_cdf(0.975)    # 95 %, both sides
 NUMBERS = ("side", "epochs", "train_images", "validation_images",
            "test_images", "validation", "validation_low", "validation_high",
@@ -71,10 +74,16 @@ class Result:
 
         Of the images (binomial) and of the seeds, as if independent.
         """
-        values, images = self.values("test"), self.rows[0]["test_images"]
-        seeds = statistics.variance(values) / len(values) if len(
-            values) > 1 else 0.0
-        return math.sqrt(self.test * (1 - self.test) / images + seeds)
+        images = self.rows[0]["test_images"]
+        return math.sqrt(self.test * (1 - self.test) / images
+                         + self.of_seeds)
+
+    @property
+    def of_seeds(self):
+        """Return the variance of the mean that is due to the seeds."""
+        values = self.values("test")
+        return (statistics.variance(values) / len(values)
+                if len(values) > 1 else 0.0)
 
     @property
     def extraction(self):
@@ -98,6 +107,9 @@ class Study:
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 rows = [_parsed(row) for row in csv.DictReader(file)]
+            with open(RIGHT, encoding="utf-8", newline="") as file:
+                self.right = {row["experiment"]: row
+                              for row in csv.DictReader(file)}
         except (OSError, ValueError, KeyError) as error:
             raise errors.ArtefactError(
                 f"{path}: cannot be used ({error}); run `make study`"
@@ -141,16 +153,41 @@ class Study:
     def gain(self, name, than):
         """Return the difference in test accuracy, with its 95 % interval.
 
+        Image by image: what counts is how much the difference varies over
+        the test images, which both saw, and over the seeds.
+
         Args:
             name, than: points, "question.point".
 
         Returns:
             Difference, lower and upper bound.
+
+        Raises:
+            ArtefactError: a point is missing, or the test images differ.
         """
         a, b = self.point(name), self.point(than)
-        width = NORMAL * math.hypot(a.error, b.error)
-        return (a.test - b.test, a.test - b.test - width,
-                a.test - b.test + width)
+        (of_a, labels), (of_b, others) = map(self._right, (a, b))
+        if labels != others:
+            raise errors.ArtefactError(
+                f"{TABLE}: {name} and {than} have other test images")
+        differences = of_a - of_b
+        width = NORMAL * math.sqrt(differences.var() / len(differences)
+                                   + a.of_seeds + b.of_seeds)
+        middle = float(differences.mean())
+        return middle, middle - width, middle + width
+
+    def _right(self, result):
+        """Return how often each test image is right, and the labels' digest.
+
+        Args:
+            result: `Result`.
+
+        Returns:
+            float (n,), means over the seeds; a text.
+        """
+        found = [self.right[row["experiment"]] for row in result.rows]
+        return np.mean([[int(bit) for bit in f"{int(one['right'], 16):b}"[1:]]
+                        for one in found], axis=0), found[0]["labels"]
 
 
 def _parsed(row):

@@ -38,14 +38,26 @@ def difference(gain):
         gain: difference, lower and upper bound, shares.
     """
     middle, low, high = (
-        f"{100 * value:.1f}".replace("-", "\N{MINUS SIGN}")
+        f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
         for value in gain)
-    return f"{middle} points (95 % interval {low} to {high})"
+    return f"{middle} ({low} to {high})"
+
+
+def verdict(gain):
+    """Return a difference as a phrase, which says whether it is one.
+
+    Args:
+        gain: as in `difference`.
+    """
+    _, low, high = gain
+    sure = "" if low > 0 or high < 0 else ", which cannot be told from chance"
+    return f"{difference(gain).replace(' (', ' points (95 % interval ')}{sure}"
 
 
 def seconds(value):
-    """Return seconds with two significant digits, or more if above 100."""
-    return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+    """Return seconds with about two digits."""
+    return (f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+            if value >= 1 else f"{value:.2g} s")
 
 
 def size(value):

@@ -6,6 +6,7 @@ Usage: [DATA=FOLDER] [WEIGHTS=FOLDER] python -m study [--help]
 In:  study/study.yaml   questions and points
      DATA, WEIGHTS      folders that paths in it refer to
 Out: study/results.csv  a row a point, written after each question
+     study/right.csv    which test images each experiment gets right
      study/examples.png the mistakes of the point that `examples` names
      build/study        the clone in which the experiments run
 """

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The table of a study: a row a point, from its experiments."""
+import hashlib
 import json
+import os
 
 from stages.lib.common import files
 
@@ -16,20 +18,26 @@ COLUMNS = [
     "experiment", "revision", "failure"]
 
 
+RIGHT = ["experiment", "labels", "right"]
+
+
 def write(path, points, clone):
     """Write the table of `points` that were run in `clone` to `path`.
 
-    Points that have neither an experiment nor a failure have no row.
+    Points that have neither an experiment nor a failure have no row.  Beside
+    it, right.csv tells which test images each experiment gets right, a bit an
+    image, so that differences can be computed image by image.
     """
     done, shown = clone.experiments(), clone.show()
     journal, timings = clone.journal(), clone.timings()
-    rows = []
+    rows, right = [], {}
     for point in points:
         row = {"question": point.question, "point": point.name,
                "seed": point.seed,
                "settings": json.dumps(point.settings, sort_keys=True)}
         if point.digest in done:
             name, baseline = done[point.digest]
+            right[name] = _right(shown[name], clone)
             row.update(_scores(shown[name], clone), experiment=name,
                        revision=clone.revision_of(baseline),
                        **_cost(name, journal, timings))
@@ -42,6 +50,21 @@ def write(path, points, clone):
             row["failure"] = failed[-1]
         rows.append([_text(row.get(name)) for name in COLUMNS])
     files.write_csv(path, COLUMNS, rows)
+    files.write_csv(os.path.join(os.path.dirname(path), "right.csv"), RIGHT,
+                    ([name, *right[name]] for name in sorted(right)))
+
+
+def _right(data, clone):
+    """Return a digest of the test labels, and which predictions are right.
+
+    The latter as hexadecimal digits, a bit an image, the first image first.
+    """
+    columns = files.read_columns(_object(
+        data, clone, "results/confusion.csv"), [], ["actual", "predicted"])
+    actual, predicted = columns["actual"], columns["predicted"]
+    bits = "".join("01"[a == b] for a, b in zip(actual, predicted))
+    return (hashlib.sha256("\n".join(actual).encode()).hexdigest()[:8],
+            f"{int('1' + bits, 2):x}")
 
 
 def write_examples(path, name, points, clone):

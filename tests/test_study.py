@@ -77,6 +77,13 @@ def test_study(tmp_path):
                 < float(row["test_high"]))
         assert int(row["disk_bytes"]) > 1292 * 128 * 4
         assert re.fullmatch("[0-9a-f]{8}", row["revision"])
+    right = {one["experiment"]: f"{int(one['right'], 16):b}"[1:]
+             for one in read(project.file("build/right.csv"))}
+    for row in (first, other, again):
+        bits = right.pop(row["experiment"])
+        assert float(row["test"]) == pytest.approx(
+            bits.count("1") / len(bits), abs=1e-6)
+    assert not right
     assert small["test"] == "" and "resize.side" in small["failure"]
     assert missing["failure"] == "DATA/none.npz: no such file in DATA"
     with open(project.file("build/tiny.csv"), encoding="utf-8") as file:
