@@ -47,6 +47,9 @@ class Clone:
                   flush=True)
             fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.clean()
+        if self.git("status", "--porcelain", "--", *PIPELINE, folder="."):
+            print("study: runs the last commit, without your changes since",
+                  flush=True)
         self.git("fetch", "--quiet", os.getcwd(), "HEAD")
         self.git("reset", "--quiet", "--hard", "FETCH_HEAD")
 
