@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from stages.lib.common import errors
-from study import sources
+from study import command
 
 JOURNAL = "logs/study.jsonl"
 TIMINGS = "logs/timings.jsonl"
@@ -96,7 +96,7 @@ class Clone:
             [sys.executable, "-m", "dvc", "exp", "show", "--json",
              *(word for one in baselines for word in ("--rev", one))],
             cwd=self.path, check=False, text=True, capture_output=True,
-            env=environment())
+            env=command.environment())
         if done.returncode:
             raise errors.StorageError(
                 f"dvc exp show: {done.stderr.strip().splitlines()[-1]}")
@@ -126,21 +126,17 @@ class Clone:
         self.git("checkout", "--quiet", "--", ".")    # params.yaml above all
         self.forget()
         self.note(point=name, event="begin", timings=len(self.timings()))
-        words = [word for key, value in settings.items() for word in
-                 ("-S", key if value is None and key.startswith("~")
-                  else f"{key}={override(value)}")]
         log = f"{self.path}/logs/{name}.log"
         with open(log, "w", encoding="utf-8") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dvc", "exp", "run", "--name", name,
-                 *words, "evaluate"], cwd=self.path, stdout=file,
-                stderr=subprocess.STDOUT, env=environment(),
+                command.words(name, settings), cwd=self.path, stdout=file,
+                stderr=subprocess.STDOUT, env=command.environment(),
                 pass_fds=[self.lock.fileno()])
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = status    # it was waited for
         if status:
             with open(log, encoding="utf-8") as file:
-                why = reason(file.read())
+                why = command.reason(file.read())
             self.note(point=name, event="failed", reason=why)
             return why
         self.note(point=name, event="end", peak=usage.ru_maxrss * 1024)
@@ -181,30 +177,3 @@ class Clone:
                 with contextlib.suppress(ValueError):
                     found.append(json.loads(line))
         return found
-
-
-def environment():
-    """Return the environment with this interpreter's commands first."""
-    binaries = os.path.dirname(sys.executable)
-    return {**os.environ, "PYTHONUTF8": "1", "PATH": os.pathsep.join(
-        [binaries, os.environ.get("PATH", os.defpath)])}
-
-
-def override(value):
-    """Return `value` as `dvc exp run -S` takes it."""
-    if isinstance(value, str):
-        return f"'{value}'"
-    return json.dumps(value).replace('"', "'").replace(", ", ",")
-
-
-def reason(text):
-    """Return why an experiment failed: the stage's line in DVC's output."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    stages = [line for line in lines if re.match(
-        "(prepare|resize|extract|train|evaluate): ", line)]
-    failed = [k for k, line in enumerate(lines)
-              if line.startswith("ERROR: failed to reproduce")]
-    if failed and failed[0] and lines[failed[0] - 1] in stages:
-        return sources.anonymous(lines[failed[0] - 1])
-    wrong = [line for line in lines if line.startswith("ERROR: ")] or lines
-    return sources.anonymous((wrong or ["killed"])[-1].replace("ERROR: ", ""))
