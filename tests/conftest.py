@@ -45,7 +45,7 @@ print(json.dumps(model.evaluate(X, Y, batch_size=128, verbose=0)))
 STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
 # Each worker gets two of these at first: one makes `finished`, the others
 # begin with tests that do not need it.
-SLOW = ["test_table", "test_commands", "test_parts[MobileNet]",
+SLOW = ["test_table", "test_commands", "test_study", "test_parts[MobileNet]",
         "test_scaling[VGG16]", "test_kill", "test_tail",
         "test_killed_extraction", "test_random_labels_miss_every_floor"]
 

@@ -35,12 +35,12 @@ CHANGES = {
     "a comment in `params.yaml`": comment,
     "`train.learning_rate`": lambda project: project.set(
         train__learning_rate=0.02),
-    "`extract.dtype`, `extract.engine`, `extract.layers`": lambda project: (
-        project.set(extract__dtype="float16", extract__engine="tensorflow",
-                    extract__layers=["stages"])),
-    "`backbone.application`": lambda project: project.set(
-        backbone__application="SimpleCNN", backbone__options={},
-        backbone__weights="models/weights/random.yaml"),
+    "`backbone.application`, `extract.dtype`, `.engine`, `.layers`":
+        lambda project: project.set(
+            backbone__application="SimpleCNN", backbone__options={},
+            backbone__weights="models/weights/random.yaml",
+            extract__dtype="float16", extract__engine="tensorflow",
+            extract__layers=["stages"]),
     "`resize.side`": lambda project: project.set(resize__side=40),
     "the data": other_data,
     "back to earlier values of all": lambda project: (

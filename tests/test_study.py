@@ -41,7 +41,7 @@ def start(project, stage):
         if study.poll() is not None or time.monotonic() > end:
             os.killpg(study.pid, signal.SIGKILL)
             pytest.fail(f"{stage} did not run: {study.stdout.read()}")
-        time.sleep(0.02)
+        time.sleep(0.1)
     return study
 
 
