@@ -121,7 +121,8 @@ def environment():
     """
     binaries = os.path.dirname(sys.executable)
     return {**{name: value for name, value in os.environ.items()
-               if not name.startswith(("MAKE", "MFLAGS"))},
+               if not name.startswith(("MAKE", "MFLAGS")) and name not in (
+               "VENV", "PYTHON")},
             "PATH": os.pathsep.join([binaries, os.environ["PATH"]])}
 
 
