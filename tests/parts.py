@@ -182,10 +182,10 @@ def check_layers(base, application, images):
     extractor = backbone.extractor(backbone.frozen(wide, "top"), application)
     cached = features(extractor)[1](images)
     plain = keras.Model(base.input, [
-        base.output if name == "top" else base.get_layer(name).output
-        for name in found])
-    pixels = applications.module(application).preprocess_input(
-        keras.backend.constant(images))
+        base.output if name == "top"
+        else base.get_layer(name).get_output_at(0) for name in found])
+    pixels = applications.scaled(application, keras.backend.constant(images),
+                                 "model")
     expected = [tensor.numpy().reshape(IMAGES, -1, tensor.shape[-1]).mean(1)
                 for tensor in plain(pixels, training=False)]
     graph = extractor.predict(images.astype("float32"), verbose=0)
@@ -199,7 +199,8 @@ def check_layers(base, application, images):
     for (name, begin, end), one in zip(columns, expected):
         part = slice(begin, end)
         found = max(relative(each[:, part], one) for each in (cached, again))
-        assert found <= max(ALLOWED, 3 * relative(graph[:, part], one)), name
+        rounding = relative(graph[:, part], one)    # of Keras, and small
+        assert found <= max(ALLOWED, 10 * rounding) < 1e-2, (name, found)
         worst = max(worst, found)
     return {"layers": len(columns), "stages": len(stages),
             "columns": columns[-1][2], "layer_difference": worst}
