@@ -12,10 +12,11 @@ import statistics
 import sys
 import time
 
-import numpy as np
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
+__import__("stages")    # checks this Python
+
+import numpy as np  # noqa: E402
 from tails import BATCH, EPOCHS, REPEATS, models  # noqa: E402
 
 CUTS = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu",

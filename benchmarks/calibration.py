@@ -5,7 +5,7 @@ Usage: python benchmarks/calibration.py PROJECT [--seeds 3] [--redraw-test]
            [--parts 1] [--images N [N ...]]
 
 PROJECT is the folder of a finished run; its head is trained again on each
-seed, with train and validation divided anew.  `--parts` divides each class
+seed, with train and validation divided again.  `--parts` divides each class
 into that many by k-means over half of the features; the head sees the other
 half.  `--images` fits on that many of validation, drawn 50 times, with other
 spreads of the prior, too.
@@ -51,7 +51,7 @@ def divided(found, parts):
 
 
 def redrawn(found, seed, test):
-    """Return the splits, divided anew by `seed`, with `test` or without."""
+    """Return the splits, divided again by `seed`, with `test` or without."""
     count = 3 if test else 2
     x, y = (np.concatenate(arrays) for arrays in zip(*found[:count]))
     rows = np.split(np.random.default_rng(seed).permutation(len(y)), np.cumsum(

@@ -18,11 +18,11 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
+__import__("stages")    # checks this Python
 
+import numpy as np  # noqa: E402
 from conftest import Project, environment  # noqa: E402
 from ruamel.yaml import YAML  # noqa: E402
 

@@ -34,7 +34,7 @@ class Clone:
             self.git("config", "user.email", "study@localhost")
 
     def update(self):
-        """Lock the clone, take over HEAD, mend what a kill left.
+        """Lock the clone, take over HEAD, clean up after a kill.
 
         Waits until no experiment of an earlier run is running there.
         """

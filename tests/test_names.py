@@ -276,8 +276,8 @@ def test_wrong_versions(monkeypatch, tmp_path):
     path[len(ROOT) + 1:] for folder in ("stages", "commands", "compare")
     for path in glob.glob(f"{ROOT}/{folder}/[a-z]*.py")) + [
         f"benchmarks/{name}.py" for name in (
-            "calibration", "label_errors", "page", "parity", "run",
-            "start_up")])
+            "caching", "calibration", "carving", "heads", "label_errors",
+            "page", "parity", "run", "start_up")])
 def test_run_as_a_file(name):
     """What can be run as a file says so if this Python is wrong."""
     line, = other_python(name)

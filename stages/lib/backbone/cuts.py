@@ -8,21 +8,25 @@ from stages.lib.common.keras_runtime import tf
 TOP = "top"
 
 
+def nodes(model):
+    """Return the nodes of a model's graph, inputs first, in order."""
+    return [node for depth in sorted(model._nodes_by_depth, reverse=True)
+            for node in model._nodes_by_depth[depth]]
+
+
 def valid(model):
     """Return the layers after which the model can be cut, in order.
 
     Their output is the only tensor that later layers use.  The last one is
     the output of the model.
     """
-    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True)
-             for node in model._nodes_by_depth[depth]]
-    uses = {}
-    for tensor in [*model.outputs, *(tensor for node in nodes if not
+    every, uses = nodes(model), {}
+    for tensor in [*model.outputs, *(tensor for node in every if not
                                      node.is_input
                                      for tensor in node.keras_inputs)]:
         uses[id(tensor)] = uses.get(id(tensor), 0) + 1
     alive, found = set(), []
-    for node in nodes:
+    for node in every:
         if not node.is_input:
             for tensor in node.keras_inputs:
                 uses[id(tensor)] -= 1

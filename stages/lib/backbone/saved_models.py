@@ -9,8 +9,8 @@ import os
 import zipfile
 
 import h5py
-import numpy as np
 
+from stages.lib.backbone import cuts, weights
 from stages.lib.common import errors, model_seal, stock_layers
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.params import names
@@ -44,6 +44,7 @@ def load(backbone, side):
     Raises:
         BackboneError: it cannot be read, has layers that are not stock
             layers of Keras, or does not fit; names what.
+        WeightsError: not all of its weights are finite.
         ArtefactError: `save_model` wrote it, and it is damaged.
     """
     path = backbone.application
@@ -56,10 +57,11 @@ def load(backbone, side):
             else {}))
     except Exception as error:    # Keras raises whatever its parts raise
         raise _error(path, "Keras 2.15 cannot load it "
-                     f"({' '.join(str(error).split())[:200]}); save it with "
+                     f"({weights.one_line(error)[:200]}); save it with "
                      "Keras 2.15") from error
     model = _at_side(path, model, side)
     _check_output(path, model)
+    weights.check_finite(path, model)
     if len(model.output_shape) == 2:
         return keras.Model(model.input, model.output, name="saved")
     pool = (keras.layers.GlobalMaxPooling2D if backbone.pooling == "max"
@@ -96,7 +98,7 @@ def _configuration(path):
                      "the path of a saved Keras model") from error
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise _error(path, "no saved Keras model can be read from it "
-                     f"({' '.join(str(error).split())[:100]})") from error
+                     f"({weights.one_line(error)[:100]})") from error
 
 
 def _metadata(path):
@@ -166,7 +168,7 @@ def _at_side(path, model, side):
         flat = keras.Model(pixels, _rebuild(model, pixels, pairs))
     except (ValueError, TypeError) as error:
         raise _error(path, f"cannot be built for images of {side} px: "
-                     f"{' '.join(str(error).split())[:200]}") from error
+                     f"{weights.one_line(error)[:200]}") from error
     for old, new in pairs.values():
         new.set_weights(old.get_weights())
         if isinstance(new, keras.layers.Normalization):
@@ -194,18 +196,17 @@ def _rebuild(model, tensor, pairs):
 
     found = {}
     put(model.inputs, tensor)
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            words, named = node.map_arguments(found)
-            if isinstance(node.layer, keras.Model):
-                made = _rebuild(node.layer, words[0], pairs)
-            else:
-                layer = pairs.setdefault(id(node.layer), (
-                    node.layer, _copy(node.layer)))[1]
-                made = layer(*words, **named)
-            put(node.outputs, made)
+    for node in cuts.nodes(model):
+        if node.is_input:
+            continue
+        words, named = node.map_arguments(found)
+        if isinstance(node.layer, keras.Model):
+            made = _rebuild(node.layer, words[0], pairs)
+        else:
+            layer = pairs.setdefault(id(node.layer), (
+                node.layer, _copy(node.layer)))[1]
+            made = layer(*words, **named)
+        put(node.outputs, made)
     outputs = [found[str(id(one))].pop() for one in model.outputs]
     return outputs[0] if len(outputs) == 1 else outputs
 
@@ -239,5 +240,3 @@ def _check_output(path, model):
         if name in TAKEN or name.startswith(PREFIXES):
             raise _error(path, f"the pipeline has a layer {name!r}, too; "
                          "rename it and save the model again")
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise _error(path, "not all weights are finite")

@@ -57,11 +57,16 @@ def load(build, backbone):
         raise errors.WeightsError(
             f"params.yaml: backbone.weights: {path} is "
             "neither a descriptor (.yaml) nor weights (.h5)")
+    check_finite(path, model)
+    return model, True
+
+
+def check_finite(path, model):
+    """Raise a WeightsError unless all weights from `path` are finite."""
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise errors.WeightsError(
             f"{path}: not all weights are finite; use an "
             "undamaged file")
-    return model, True
 
 
 def _downloaded(backbone):

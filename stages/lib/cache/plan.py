@@ -30,8 +30,8 @@ def why(cache):
         *changed} else {"layers"}
     named = [name for name in changed if name not in implied] or changed
     if named:
-        return f"{' and '.join(named)} changed".replace(
-            "columns", "extract.layers")
+        return " and ".join("extract.layers" if name == "columns" else name
+                            for name in named) + " changed"
     if cache.unfinished:
         return f"interrupted run, {cache.unfinished:,} rows of it are kept"
     views = [name.split("/")[1] for name, rows in cache.new.items()

@@ -76,11 +76,9 @@ def idle(names):
     Raises:
         ArtefactError: one is running.
     """
-    os.makedirs(LOCKS, exist_ok=True)
     with contextlib.ExitStack() as locks:
         for name in names:
-            lock = locks.enter_context(
-                open(f"{LOCKS}/{name}", "a", encoding="utf-8"))
+            lock = locks.enter_context(_lock_file(name))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -90,10 +88,15 @@ def idle(names):
         yield
 
 
+def _lock_file(name):
+    """Return the file, open, on which the lock of a stage is held."""
+    os.makedirs(LOCKS, exist_ok=True)
+    return open(f"{LOCKS}/{name}", "a", encoding="utf-8")
+
+
 def _lock(name):
     """Return the open file that holds the lock of the stage `name`."""
-    os.makedirs(LOCKS, exist_ok=True)
-    lock = open(f"{LOCKS}/{name}", "a", encoding="utf-8")
+    lock = _lock_file(name)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
