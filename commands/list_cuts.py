@@ -54,8 +54,8 @@ def main():
     model = backbone.build(given.backbone, given.resize.side)
     count = {split: len(arrays.open_array(f"data/prepared/{split}_y.npy"))
              for split in files.SPLITS}
-    rows = sum(count.values()) + count["train"] * (
-        len(given.extract.views) - 1)
+    rows = count["train"] * len(given.extract.views) + (
+        count["validation"] + count["test"]) * len(given.evaluate.views)
     print(f"{'index':>5} {'layer':34} {'map':>16} "
           f"{'per image':>9} {rows:>9,} rows {'multiply-adds left':>19} "
           f"{'columns':>7} in")

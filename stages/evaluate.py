@@ -2,6 +2,7 @@
 """Score the head on validation and, once, on test.
 
 In:  features/{validation,test}_x.npy       float32 or float16 (n, d)
+     features/evaluation/                   the same, for further views
      data/prepared/{validation,test}_y.npy  uint8 or int64 (n,)
      data/prepared/dataset.json             rows of test that leak
      data/prepared/test.json                names of the test images
@@ -11,7 +12,8 @@ In:  features/{validation,test}_x.npy       float32 or float16 (n, d)
      data/resized/test_x.npy                uint8 (n, s, s, 3), for pictures
 Out: results/metrics.json   accuracy, loss and calibration of both splits,
                             and the temperature; those of validation are
-                            of the head before it was fitted with validation
+                            of the head before it was fitted with validation;
+                            validation_views, test_views: of mean predictions
      results/classes.csv    test accuracy of each class, worst first
      results/confused.csv   pairs of classes, most confused first
      results/confusion.csv  actual and predicted class of each test image; of
@@ -34,6 +36,9 @@ from stages.lib.results import (
 from stages.lib.training import numpy_head, temperature
 
 
+SPLITS = files.SPLITS[1:]    # validation and test
+
+
 def probabilities(splits, classes):
     """Return the predictions of the head, a list of float64 (n, classes).
 
@@ -52,6 +57,20 @@ def probabilities(splits, classes):
     from stages.lib.training import head    # starts TensorFlow
     model = head.load(shape, classes)
     return [head.probabilities(model, x) for x in splits]
+
+
+def of_views(views, classes):
+    """Return split -> mean of the predictions of all views, float64.
+
+    Args:
+        views: `evaluate.views`, two or more.
+        classes: number of classes.
+    """
+    manifest.of_evaluation()
+    return {split: np.mean(probabilities(
+        [manifest.features(split)] + [
+            manifest.features(f"{manifest.EVALUATION}{split}/{view}")
+            for view in views[1:]], classes), axis=0) for split in SPLITS}
 
 
 def without_leaks(predictions, labels):
@@ -116,21 +135,26 @@ def show_confusion(predictions, labels, names):
 
 def main():
     """Write metrics and plots; check the accuracy floor."""
-    floor = params.read().evaluate.accuracy_floor
+    given = params.read().evaluate
+    floor = given.accuracy_floor
     seals.check("prepare", "data/prepared/dataset.json",
                 "data/prepared/test.json")
     seals.check("resize", "data/resized/test_x.npy")
     seals.check("train", "results/history.csv")
     names = manifest.read()["class_names"]
-    splits = ("validation", "test")
-    features, labels = zip(*map(manifest.labelled, splits))
+    features, labels = zip(*map(manifest.labelled, SPLITS))
     predictions = probabilities(features, len(names))
     metrics = {"temperature": temperature.read(), **{
         split: scores.scores(p, y) for split, p, y in zip(
-            splits, predictions, labels)}}
+            SPLITS, predictions, labels)}}
+    if given.views[1:]:
+        metrics.update({
+            f"{split}_views": scores.scores(p, y) for y, (split, p) in zip(
+                labels, of_views(given.views, len(names)).items())})
     unseen = numpy_head.validation()
     if unseen:    # now, the head has seen validation
         metrics["validation"] = unseen
+        metrics.pop("validation_views", None)
     labels, predictions = labels[1], predictions[1]    # of test
     honest = without_leaks(predictions, labels)
     if honest:
@@ -143,6 +167,9 @@ def main():
     mistakes.draw(arrays.open_array("data/resized/test_x.npy", ndim=4),
                   predictions, labels, names, "results/mistakes.png")
     accuracy = metrics["test"]["accuracy"]
+    if given.views[1:]:
+        print(f"evaluate: mean of {len(given.views)} views: test accuracy "
+              f"{metrics['test_views']['accuracy']:.4f}")
     print(f"evaluate: test accuracy {accuracy:.4f}" + (
         f"; {honest['accuracy']:.4f} without the "
         f"{len(labels) - honest['images']:,} images that are in train or "

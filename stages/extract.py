@@ -7,6 +7,7 @@ In:  data/resized/{split}_x.npy  uint8 (n, side, side, 3), 0..255
 Out: features/{split}_x.npy      float32 or float16, (n, d) or (n, h, w, c)
      features/{split}_rows.npy   digests of each row's image and features
      features/views/             the same two for each further view of train
+     features/evaluation/        the same for those of validation and test
      features/manifest.json      how they were computed
      features/scratch/           for the next run, not tracked
 """
@@ -14,6 +15,7 @@ if not __package__:    # run as a file
     __import__("sys").path[0] += "/.."
     __import__("stages")    # checks this Python
 
+import os
 import shutil
 import time
 
@@ -26,18 +28,19 @@ from stages.lib.engines import engine
 from stages.lib.images import views
 from stages.lib.params import names, params
 
+SCORED = files.SPLITS[1:]    # those that `evaluate` scores
 VIEWS = "features/views"
+EVALUATION = os.path.dirname(manifest.EVALUATION_PATH)
 ABOUT = """Each further view of extract.views has an array here; row by row,
 it shows the images of ../train_x.npy.
 """
 
 
-def images(wanted, side):
+def images(given):
     """Return name of the array -> (row numbers -> pixels), number of rows.
 
     Args:
-        wanted: views of train.
-        side: `resize.side`.
+        given: `params.Params`.
 
     Raises:
         ArtefactError: missing, damaged, or of another side.
@@ -46,15 +49,17 @@ def images(wanted, side):
         """Return the images of one array."""
         path = f"data/resized/{split}_x.npy"
         pixels = arrays.open_array(path, ndim=4)
-        if pixels.shape[1] != side:
+        if pixels.shape[1] != given.resize.side:
             raise errors.ArtefactError(
                 f"{path}: images of {pixels.shape[1]} px, resize.side is "
-                f"{side}; run `dvc repro resize` first")
+                f"{given.resize.side}; run `dvc repro resize` first")
         return lambda rows: views.apply(view, pixels[rows]), len(pixels)
 
     return {**{split: of(split, names.IDENTITY) for split in files.SPLITS},
-            **{f"views/{view}": of("train", view) for view in wanted
-               if view != names.IDENTITY}}
+            **{f"views/{view}": of("train", view)
+               for view in given.extract.views[1:]},
+            **{f"{manifest.EVALUATION}{split}/{view}": of(split, view)
+               for split in SCORED for view in given.evaluate.views[1:]}}
 
 
 def check(images):
@@ -86,7 +91,7 @@ def look_up(given):
     keras_runtime.reset(seed=0)
     frozen = layers.build(given)
     key = {**frozen.key, **engine.key(given.extract)}
-    wanted = images(given.extract.views, given.resize.side)
+    wanted = images(given)
     cache = lookup.Cache(key, wanted, frozen.extractor.output_shape[1:],
                          given.extract.dtype)
     check(cache.images)
@@ -98,14 +103,20 @@ def look_up(given):
 
 
 def finish(cache, class_names):
-    """Publish the arrays under features/, the manifest last."""
+    """Publish the arrays under features/, the manifests last."""
     files.check_dvc()
-    shutil.rmtree(VIEWS, ignore_errors=True)
+    for folder in (VIEWS, EVALUATION):
+        shutil.rmtree(folder, ignore_errors=True)
     files.write_text(f"{VIEWS}/README.txt", ABOUT)
-    sha256 = compute.publish(cache)
-    manifest.write(cache.key, class_names, {
+    described = {
         path: {"rows": len(arrays.open_array(path)), "sha256": digest}
-        for path, digest in sha256.items()})
+        for path, digest in compute.publish(cache).items()}
+    ours = {path for path in described if path.startswith(EVALUATION)}
+    for path, wanted in ((manifest.EVALUATION_PATH, ours),
+                         (manifest.PATH, described.keys() - ours)):
+        manifest.write(cache.key, class_names, {
+            name: described[name] for name in described if name in wanted},
+            path)
 
 
 def main():

@@ -9,10 +9,12 @@ from collections import namedtuple
 import numpy as np
 import pytest
 from conftest import stage, tiny_arrays
+from sklearn.metrics import log_loss
 
-from stages.lib.common import errors, seals
+from stages.lib.common import errors, files, seals
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.engines import engine
+from stages.lib.training import numpy_head
 
 FEATURES = [f"features/{split}_x.npy" for split in ("train", "validation",
                                                     "test")]
@@ -162,6 +164,30 @@ def test_views(project, monkeypatch, capsys):
     extract(project, monkeypatch, capsys)
     assert np.array_equal(np.load(project.file("features/train_x.npy")),
                           views["up+zoom"])
+
+
+def test_views_of_evaluation(project, monkeypatch, capsys):
+    """Predictions of all views are averaged; what train reads is the same."""
+    before = contents(project, ["features/manifest.json"])
+    project.set(evaluate__views=["identity", "hflip"])
+    assert extract(project, monkeypatch, capsys)[:2] == (
+        120, "view validation/hflip, view test/hflip")
+    assert contents(project, ["features/manifest.json"]) == before
+    assert stage(project, monkeypatch, "evaluate") is None
+    metrics = files.read_json(project.file("results/metrics.json"))
+    head = numpy_head.load()
+    for split in ("validation", "test"):
+        y = np.load(project.file(f"data/prepared/{split}_y.npy"))
+        p = np.mean([head.probabilities(np.load(project.file(path))) for path
+                     in (f"features/{split}_x.npy",
+                         f"features/evaluation/{split}/hflip_x.npy")], axis=0)
+        assert metrics[f"{split}_views"]["loss"] == pytest.approx(
+            log_loss(y, p))
+        assert metrics[f"{split}_views"] != metrics[split]
+    flip(project.file("features/evaluation/test/hflip_x.npy"))
+    assert stage(project, monkeypatch, "evaluate").startswith(
+        "evaluate: features/evaluation/test/hflip_x.npy: its SHA-256 differs "
+        "from that in features/evaluation/manifest.json")
 
 
 def test_training_draws_views(project, monkeypatch, capsys):

@@ -199,7 +199,8 @@ def test_every_out_is_sealed(finished, monkeypatch):
             sealed |= {seals.path(name),
                        *seals.read_json(seals.path(name))["sha256"]}
     assert written - sealed == {"results/refused.json", "results/data.json",
-                                "features/views", "features/manifest.json"}
+                                "features/views", "features/evaluation",
+                                "features/manifest.json"}
 
 
 def test_predict(project, monkeypatch, capsys):

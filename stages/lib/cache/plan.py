@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 
 from stages.lib.cache import lookup
-from stages.lib.common import errors, files, yaml_models
+from stages.lib.common import errors, files, manifest, yaml_models
 from stages.lib.params import params
 
 SMALLER = ("lower resize.side, name fewer extract.views or extract.layers, "
@@ -34,7 +34,8 @@ def why(cache):
                             for name in named) + " changed"
     if cache.unfinished:
         return f"interrupted run, {cache.unfinished:,} rows of it are kept"
-    views = [name.split("/")[1] for name, rows in cache.new.items()
+    views = [name.replace("views/", "").replace(manifest.EVALUATION, "")
+             for name, rows in cache.new.items()
              if "/" in name and len(rows)]
     images = sum(len(rows) for name, rows in cache.new.items()
                  if "/" not in name)
@@ -136,7 +137,7 @@ def _memory(cache):
     It holds float32: vectors of all views, and one-hot labels.
     """
     rows = {name: len(images) for name, images in cache.images.items()
-            if name != "test"}
+            if name != "test" and not name.startswith(manifest.EVALUATION)}
     classes = len(files.read_json(
         "data/prepared/dataset.json")["class_names"])
     need = 4 * classes * (rows["train"] + rows["validation"])

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Find every damaged file that DVC tracks."""
+import contextlib
 import hashlib
 import os
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from stages.lib.cache import row_store, tracked_files
 from stages.lib.common import errors, files, manifest, seals
 
 SHOWN = 10    # damaged rows
+MANIFESTS = manifest.PATH, manifest.EVALUATION_PATH
 
 
 class Fault(NamedTuple):
@@ -113,7 +115,7 @@ class Verification:
     def _why(self, path, md5):
         """Return what is wrong with a file that is as in dvc.lock, or None.
         """
-        if path == manifest.PATH or path.startswith(
+        if path in MANIFESTS or path.startswith(
                 os.path.dirname(seals.path("", self.project.folder)) + "/"):
             try:
                 seals.read_json(path)
@@ -122,7 +124,7 @@ class Verification:
         seal, expected = self._sealed.get(path, (None, None))
         try:
             if seal and expected != (files.digest(path, "sha256")
-                                     if seal == manifest.PATH
+                                     if seal in MANIFESTS
                                      else seals.digest(path)):
                 return f"differs from {seal}" + damaged_rows(path)
         except errors.ArtefactError:    # not even an array
@@ -142,13 +144,11 @@ def _sealed(project):
                           in seals.read_json(seal)["sha256"].items()})
         except (errors.ArtefactError, KeyError, AttributeError):
             continue
-    if not project.folder:
-        try:
-            found.update({path: (manifest.PATH, array["sha256"])
-                          for path, array in manifest.read()["arrays"].items()
-                          })
-        except (errors.ArtefactError, KeyError, AttributeError):
-            pass
+    for sealed in () if project.folder else MANIFESTS:
+        with contextlib.suppress(errors.ArtefactError, KeyError,
+                                 AttributeError):
+            found.update({path: (sealed, array["sha256"]) for path, array
+                          in manifest.read(path=sealed)["arrays"].items()})
     return found
 
 

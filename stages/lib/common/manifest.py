@@ -6,19 +6,33 @@ import json
 from stages.lib.common import arrays, errors, files, seals
 
 PATH = "features/manifest.json"
+EVALUATION = "evaluation/"    # its arrays have a manifest of their own
+EVALUATION_PATH = f"features/{EVALUATION}manifest.json"
 REPAIR = files.REPAIR
 
 
-def write(key, class_names, described):
-    """Write the manifest.
+def write(key, class_names, described, path=PATH):
+    """Write the manifest at `path`.
 
     Args:
         key: the cache key, a dictionary, see `stages/extract.py`.
         class_names: in the order of the labels.
         described: path -> {"rows": their number, "sha256": of the file}.
     """
-    seals.write_json(PATH, {"key": key, "class_names": class_names,
+    seals.write_json(path, {"key": key, "class_names": class_names,
                             "arrays": described})
+
+
+def of_evaluation():
+    """Return the manifest of the views for evaluation, a dictionary.
+
+    They have their own, so that `train` and `fuse`, which do not read them,
+    do not run when they change.
+
+    Raises:
+        ArtefactError: missing, damaged, or of other features than `PATH`.
+    """
+    return read(read()["key"], EVALUATION_PATH)
 
 
 def read(key=None, path=PATH):
@@ -44,17 +58,20 @@ def features(name):
     """Return the features `name`, float (n, …), memory-mapped.
 
     Args:
-        name: a split, or "views/" and a view of train.
+        name: a split, "views/" and a view of train, or "evaluation/", a
+            split, "/" and a view.
 
     Raises:
         ArtefactError: missing, damaged, or changed since `extract` wrote it.
     """
     path = f"features/{name}_x.npy"
     array = arrays.open_array(path)
-    described = read()["arrays"].get(path)
+    ours = name.startswith(EVALUATION)
+    described = (of_evaluation() if ours else read())["arrays"].get(path)
     if not described or files.digest(path, "sha256") != described["sha256"]:
         raise errors.ArtefactError(
-            f"{path}: its SHA-256 differs from that in {PATH}; {REPAIR}")
+            f"{path}: its SHA-256 differs from that in "
+            f"{EVALUATION_PATH if ours else PATH}; {REPAIR}")
     return array
 
 

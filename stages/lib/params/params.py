@@ -38,7 +38,18 @@ def _model_path(path):
     return path
 
 
+def _check_views(views):
+    """Return `views` if they are known and begin with identity."""
+    for view in views:
+        names.view_parts(view)
+    if views[:1] != [names.IDENTITY] or len(set(views)) < len(views):
+        raise ValueError(f"must begin with {names.IDENTITY}, and name each "
+                         f"view once, not {views}")
+    return views
+
+
 Path = Annotated[str, AfterValidator(_check_path)]
+Views = Annotated[List[str], AfterValidator(_check_views)]
 
 
 class Group(BaseModel):
@@ -112,20 +123,8 @@ class Extract(Group):
 
     engine: Literal["tflite", "tensorflow"]
     dtype: Literal["float32", "float16"]
-    views: List[str]
+    views: Views
     layers: Annotated[List[Union[int, str]], Field(min_length=1)]
-
-    @field_validator("views")
-    @classmethod
-    def check_views(cls, views):
-        """Refuse unknown views, and lists that do not begin with identity."""
-        for view in views:
-            names.view_parts(view)
-        if (views[:1] != [names.IDENTITY]
-                or len(set(views)) < len(views)):
-            raise ValueError(f"must begin with {names.IDENTITY}, and name "
-                             f"each view once, not {views}")
-        return views
 
 
 class Train(Group):
@@ -181,8 +180,9 @@ class Fuse(Group):
 
 
 class Evaluate(Group):
-    """What the result must reach to pass."""
+    """What is scored, and what it must reach to pass."""
 
+    views: Views
     accuracy_floor: Optional[Annotated[float, Field(ge=0, le=1)]]
 
 
