@@ -5,7 +5,8 @@ Usage: [DATA=FOLDER] [WEIGHTS=FOLDER] python -m study [--help]
 
 In:  study/study.yaml   questions and points
      DATA, WEIGHTS      folders that paths in it refer to
-Out: study/results.csv  a row a point, written after each question
+Out: study/results.csv  a row a point, written after each question; points
+                        that have a row, from another machine, do not run
      study/right.csv    which test images each experiment gets right
      study/examples.png the mistakes of the point that `examples` names
      build/study        the clone in which the experiments run
@@ -66,8 +67,11 @@ def main():
     place, asked = clone.Clone(os.path.abspath(given.folder)), None
     if not given.table_only:
         place.update()
+    known = {settings for settings, row in table.known(given.table).items()
+             if not row["failure"]}
     for number, point in enumerate(every, start=1):
-        if given.table_only or point.digest in place.experiments():
+        if given.table_only or point.digest in place.experiments() or (
+                table.settings(point) in known):
             continue
         if asked not in (None, point.question):    # 5 s on a busy machine
             table.write(given.table, every, place)

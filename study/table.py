@@ -21,20 +21,44 @@ COLUMNS = [
 RIGHT = ["experiment", "labels", "right"]
 
 
+def known(path):
+    """Return settings -> row, a dictionary of texts, of the table at `path`.
+    """
+    return {row["settings"]: row for row in _read(path, COLUMNS)}
+
+
+def settings(point):
+    """Return the settings of a point as the table has them."""
+    return json.dumps(point.settings, sort_keys=True)
+
+
+def _read(path, names):
+    """Return the rows of a table, dictionaries of texts; [] if missing."""
+    if not os.path.exists(path):
+        return []
+    columns = files.read_columns(path, [], names)
+    return [dict(zip(names, row)) for row in zip(
+        *(columns[name] for name in names))]
+
+
 def write(path, points, clone):
     """Write the table of `points` that were run in `clone` to `path`.
 
-    Points that have neither an experiment nor a failure have no row.  Beside
-    it, right.csv tells which test images each experiment gets right, a bit an
-    image, so that differences can be computed image by image.
+    Points without experiment or failure keep the row that they have in the
+    table, from another machine; or they have none.  Beside it, right.csv
+    tells which test images each experiment gets right, a bit an image, so
+    that differences can be computed image by image.
     """
     done, shown = clone.experiments(), clone.show()
     journal, timings = clone.journal(), clone.timings()
-    rows, right = [], {}
+    before, rows = known(path), []
+    beside = os.path.join(os.path.dirname(path), "right.csv")
+    right = {one["experiment"]: (one["labels"], one["right"])
+             for one in _read(beside, RIGHT)}
     for point in points:
-        row = {"question": point.question, "point": point.name,
-               "seed": point.seed,
-               "settings": json.dumps(point.settings, sort_keys=True)}
+        row = {**before.get(settings(point), {}), "question": point.question,
+               "point": point.name, "seed": point.seed,
+               "settings": settings(point)}
         if point.digest in done:
             name, baseline = done[point.digest]
             right[name] = _right(shown[name], clone)
@@ -45,13 +69,15 @@ def write(path, points, clone):
             failed = [one["reason"] for one in journal
                       if one["point"].endswith("-" + point.digest)
                       and one["event"] == "failed"]
-            if not failed:
+            if failed:
+                row["failure"] = failed[-1]
+            elif "failure" not in row:
                 continue
-            row["failure"] = failed[-1]
         rows.append([_text(row.get(name)) for name in COLUMNS])
     files.write_csv(path, COLUMNS, rows)
-    files.write_csv(os.path.join(os.path.dirname(path), "right.csv"), RIGHT,
-                    ([name, *right[name]] for name in sorted(right)))
+    ours = {row[COLUMNS.index("experiment")] for row in rows}
+    files.write_csv(beside, RIGHT, ([name, *right[name]]
+                                    for name in sorted(ours & {*right})))
 
 
 def _right(data, clone):

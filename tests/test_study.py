@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, Project, clone, environment, images
 from kill_extract import processes
 
+from stages.lib.common import files
 from study import points, sources
 
 SCORES = ("train_images", "validation", "validation_low", "test", "test_high",
@@ -88,6 +89,12 @@ def test_study(tmp_path):
     with open(project.file("build/tiny.csv"), encoding="utf-8") as file:
         assert str(tmp_path) not in file.read()
     assert not project.run("git status --short").stdout
+    before = files.digest(project.file("build/tiny.csv"), "md5")
+    shutil.rmtree(project.file("build/study"))    # on another machine
+    done = subprocess.run([*COMMAND, "--table-only"], cwd=project.path,
+                          check=False, env=environment())
+    assert done.returncode == 0
+    assert files.digest(project.file("build/tiny.csv"), "md5") == before
 
 
 def test_derived_sources(tmp_path, monkeypatch):

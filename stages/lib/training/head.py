@@ -8,6 +8,7 @@ from stages.lib.common.keras_runtime import keras
 from stages.lib.training import numpy_head, temperature
 
 FLOOR = 1e-3   # least standard deviation: see `normalization`
+WIDTH = 768    # features up to which the learning rate holds: see `build`
 ROWS = 4096    # read at a time
 BATCH = 256    # of predictions
 NAME = "head_"    # prefix of the names of its layers
@@ -15,6 +16,11 @@ NAME = "head_"    # prefix of the names of its layers
 
 def build(train, x, classes):
     """Return the untrained head; its input is normalised by the rows of `x`.
+
+    A step of Adam changes each weight by about the learning rate, so a unit
+    changes in proportion to its inputs' number.  Before training by gradients,
+    more than `WIDTH` features are scaled down accordingly: then one learning
+    rate suits all widths (Yang et al., Tensor Programs V, 2022).
 
     Args:
         train: `params.Train`.
@@ -25,7 +31,8 @@ def build(train, x, classes):
         keras.Model, float32 (n, d) -> (n, classes), probabilities or logits.
     """
     inputs = tensor = keras.Input(x.shape[1:], name="features")
-    tensor = normalization(x)(tensor)
+    scale = min(1, WIDTH / x.shape[1]) if train.solver == "gradient" else 1
+    tensor = normalization(x, scale)(tensor)
     if train.input_dropout:
         tensor = keras.layers.Dropout(train.input_dropout,
                                       name="head_input_dropout")(tensor)
@@ -41,8 +48,8 @@ def build(train, x, classes):
     return keras.Model(inputs, tensor, name="head")
 
 
-def normalization(x):
-    """Return a layer that brings each feature of `x` to mean 0, variance 1.
+def normalization(x, scale):
+    """Return a layer that gives each feature of `x` mean 0, deviation `scale`.
 
     A feature that hardly varies is divided by `FLOOR`: otherwise, rounding
     errors of the backbone would become visible.
@@ -53,7 +60,8 @@ def normalization(x):
         scaler.partial_fit(x[k:k + ROWS].astype("float64"))
     layer = keras.layers.Normalization(name="head_normalization")
     layer.build((None, *x.shape[1:]))
-    layer.set_weights([scaler.mean_, scaler.var_.clip(min=FLOOR**2), 0])
+    layer.set_weights([scaler.mean_,
+                       scaler.var_.clip(min=FLOOR**2) / scale**2, 0])
     layer.finalize_state()
     return layer
 
