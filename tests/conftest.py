@@ -252,6 +252,7 @@ def settle(project, folder):
                 backbone__weights=os.path.join(folder, "tiny.h5"),
                 backbone__options={"alpha": 0.25}, resize__side=32,
                 extract__layers=["top"],
+                train__input_dropout=0.0, train__label_smoothing=0.0,
                 train__hidden=[32], train__dropout=0.2, train__batch_size=16,
                 train__learning_rate=0.01, train__epochs=15)
     project.set("compare/params.yaml", convnet__epochs=3)

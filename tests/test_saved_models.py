@@ -43,7 +43,7 @@ def model(make, shape=(None, None, 3), **options):
 
 def nested(inputs):
     """Return a map behind a model in the model, and an operation."""
-    return tf.nn.relu(L.Conv2D(4, 1, name="last")(model(inner)(inputs)))
+    return tf.nn.relu(L.Conv2D(4, 1, name="head_conv")(model(inner)(inputs)))
 
 
 def half(x):
@@ -91,7 +91,8 @@ def test_same_features(tmp_path, make, shape, width, ending):
     (lambda x: [L.Conv2D(2, 3)(x), L.Conv2D(2, 3)(x)], "must have one output"),
     (lambda x: L.Reshape((32, 96))(x), "must have one output, a map"),
     (lambda x: L.Conv2D(2, 3, name="rescale")(x), "a layer 'rescale', too"),
-    (lambda x: L.Conv2D(2, 3, name="head_1")(x), "a layer 'head_1', too"),
+    (lambda x: L.Conv2D(2, 3, name="head_hidden_1")(x),
+     "a layer 'head_hidden_1', too"),
     (lambda x: L.Conv2D(2, 3, dtype="mixed_float16", name="c")(x),
      "the layer 'c' computes in float16")])
 def test_refused(tmp_path, make, reason, ending):

@@ -15,9 +15,9 @@ from stages.lib.common import errors, model_seal, stock_layers
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.params import names
 
-# Of layers that later stages add; "head_" begins the names of the head's.
+# Of layers that later stages add, beside those of the head.
 TAKEN = ("pixels", "rescale", "layers")
-PREFIXES = ("head_", "pooled_")
+PREFIX = "pooled_"
 KERAS_FILES = ("saved_model.pb", "keras_metadata.pb")    # of a SavedModel
 
 
@@ -237,6 +237,7 @@ def _check_output(path, model):
         if layer.compute_dtype != "float32":
             raise _error(path, f"the layer {name!r} computes in "
                          f"{layer.compute_dtype}; save the model in float32")
-        if name in TAKEN or name.startswith(PREFIXES):
+        if (name in TAKEN or name.startswith(PREFIX)
+                or names.HEAD.fullmatch(name)):
             raise _error(path, f"the pipeline has a layer {name!r}, too; "
                          "rename it and save the model again")

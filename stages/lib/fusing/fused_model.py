@@ -3,7 +3,7 @@
 from stages.lib.backbone import backbone
 from stages.lib.common.keras_runtime import keras
 from stages.lib.images import rescaling
-from stages.lib.training import head
+from stages.lib.params import names
 
 
 def build(base, application, trained, shape, resize, scaling="model"):
@@ -21,14 +21,14 @@ def build(base, application, trained, shape, resize, scaling="model"):
     Returns:
         keras.Model, float32 (n, *shape), 0..255 -> (n, classes).
     """
-    names = {layer.name for layer in base.layers[1:]}
+    ours = {layer.name for layer in base.layers[1:]}
     pixels = keras.Input(shape, name="pixels")
     for layer in trained.layers[1:]:
-        if layer.name in names:
+        if layer.name in ours:
             base.get_layer(layer.name).set_weights(layer.get_weights())
     rescaled = rescaling.rescale_layer(**resize.model_dump())(pixels)
     tensor = backbone.features(base, application, rescaled, scaling)
     for layer in trained.layers[1:]:
-        if layer.name.startswith(head.NAME):
+        if names.HEAD.fullmatch(layer.name):
             tensor = layer(tensor)
     return keras.Model(pixels, tensor, name="fused")

@@ -10,7 +10,7 @@ from stages.lib.backbone import backbone
 from stages.lib.common import errors, files, keras_runtime, manifest
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.fusing import comparison, sample
-from stages.lib.training import head
+from stages.lib.params import names
 
 HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
           ResourceWarning)    # categories that Python hides by default
@@ -90,10 +90,11 @@ def changed(model, top):
 def describe(top):
     """Return what the model `top` is called: "linear head", for example."""
     units = [f"{layer.units:,}" for layer in top.layers
-             if layer.name.startswith(f"{head.NAME}hidden")]
+             if names.HEAD.fullmatch(layer.name)
+             and "hidden" in layer.name]
     name = (f"head with {' and '.join(units)} hidden units" if units
             else "linear head")
-    ours = all(layer.name.startswith(head.NAME) for layer in top.layers[1:])
+    ours = all(names.HEAD.fullmatch(layer.name) for layer in top.layers[1:])
     return name if ours else f"tail with its {name}"
 
 

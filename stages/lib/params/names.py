@@ -5,9 +5,13 @@ They are tables, because TensorFlow takes seconds to import.  A test compares
 them with what Keras and `stages/lib` implement.
 """
 import os
+import re
 
 from stages.lib.common import yaml_models
 
+# Of the layers of a head, see `stages/lib/training/head.py`.
+HEAD = re.compile(r"head_(normalization|input_dropout|output"
+                  r"|(hidden|dropout)_\d+)")
 # Option of an application -> the applications that take it.
 OPTIONS = {
     "alpha": ("MobileNet", "MobileNetV2", "MobileNetV3Large",

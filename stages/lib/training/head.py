@@ -11,7 +11,6 @@ FLOOR = 1e-3   # least standard deviation: see `normalization`
 WIDTH = 768    # features up to which the learning rate holds: see `build`
 ROWS = 4096    # read at a time
 BATCH = 256    # of predictions
-NAME = "head_"    # prefix of the names of its layers
 
 
 def build(train, x, classes):
