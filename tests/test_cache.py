@@ -227,6 +227,8 @@ def test_plan_refuses(project, monkeypatch, capsys):
     assert stage(project, monkeypatch, "extract").startswith(
         "extract: training needs 213 kB of memory, 100 kB are free: ")
     assert contents(project) == before
+    project.set(train__solver="ridge")    # reads them in parts
+    assert stage(project, monkeypatch, "extract") is None
 
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs two disks")

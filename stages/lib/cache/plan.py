@@ -134,8 +134,11 @@ def _freed(cache):
 def _memory(cache):
     """Print the memory that training needs; refuse what does not fit.
 
-    It holds float32: vectors of all views, and one-hot labels.
+    By gradients, it holds float32: vectors of all views, and one-hot labels.
+    The other solvers read the features in parts, and plan for themselves.
     """
+    if params.read().train.solver != "gradient":
+        return
     rows = {name: len(images) for name, images in cache.images.items()
             if name != "test" and not name.startswith(manifest.EVALUATION)}
     classes = len(files.read_json(
