@@ -4,7 +4,7 @@
 Usage: python -m commands.inspect_features [options], see --help.
 
 In:  features/, data/prepared/, and for pictures data/resized/
-     models/head.h5           its predictions, for the page
+     models/head.h5           its predictions, for page and Parquet
 Out: results/inspect/*/*.csv  plots for `dvc plots show`
      and what the options name
 
@@ -16,54 +16,34 @@ if not __package__:    # run as a file
     __import__("stages")    # checks this Python
 
 import json
-import os
 
 import numpy as np
 
-from stages.lib.common import errors, files, manifest, stage
+from stages.lib.common import errors, files, stage
 from stages.lib.inspection import (
-    cached_features, difference, doctor, options, page, projection, projector,
-    report, revision)
+    cached_features, difference, doctor, head_predictions, options, page,
+    parquet, projection, projector, report, revision)
 from stages.lib.results import confusion
 
 
-def predictions(features, chosen):
-    """Return the classes that the head predicts, integer (points,).
-
-    None if there is no head for these features yet.
-    """
-    if not os.path.exists(files.HEAD):
-        return None
-    # TensorFlow takes seconds to start; only a page needs it.
-    from stages.lib.common import keras_runtime
-    from stages.lib.training import head
-    x = [manifest.features(split) for split in files.SPLITS]
-    model = keras_runtime.load_model(files.HEAD)
-    if model.input_shape[1:] != x[0].shape[1:]:    # not trained yet
-        return None
-    parts = []
-    for split, of_split in enumerate(x):
-        rows = features.row[chosen[features.split[chosen] == split]]
-        parts += [head.probabilities(model, of_split[
-            rows[k:k + head.BATCH]]).argmax(1)    # maps are large
-            for k in range(0, len(rows), head.BATCH)]
-    return np.concatenate(parts)
-
-
 def write(features, examined, given):
-    """Write page, plots and projector files if the options ask for them."""
+    """Write page, Parquet, plots, projector files: what the options ask for.
+    """
     chosen = projection.sample(
         np.flatnonzero(examined.space.usable), given.points,
         page.required_rows(features, examined), given.seed)
     if given.projector:
         projector.write(given.projector, features, examined, chosen)
-    if not given.html and not given.plots:
+    if not (given.html or given.parquet or given.plots):
         return
     flat = projection.project(examined.space.scaled[chosen],
                               given.projection, given.seed)
     if given.html:
         page.write(given.html, features, examined, chosen, flat,
-                   predictions(features, chosen))
+                   head_predictions.predictions(features, chosen)[0])
+    if given.parquet:
+        parquet.write(given.parquet, features, examined,
+                      projection.placed(examined.space, chosen, flat), given)
     if given.plots:
         names = features.names
         files.write_csv(

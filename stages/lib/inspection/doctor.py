@@ -19,7 +19,8 @@ class Examined(NamedTuple):
 
     findings: for JSON, see `examine`.
     space: `neighbours.Space` of all images.
-    shares: float64 (n, classes), votes of the train rows; 0 if not usable.
+    voted: their `neighbours.Voted`.
+    suspects: their `label_errors.Suspects`.
     label_errors: row numbers of suspected label errors, worst first; of
         copies in one class the first.
     more_label_errors: those after them, up to --top with them.
@@ -30,11 +31,17 @@ class Examined(NamedTuple):
 
     findings: dict
     space: neighbours.Space
-    shares: np.ndarray
+    voted: neighbours.Voted
+    suspects: label_errors.Suspects
     label_errors: np.ndarray
     more_label_errors: np.ndarray
     exact_duplicates: list
     near_duplicates: list
+
+    @property
+    def shares(self):
+        """Return the votes of the train rows, 0 where not usable."""
+        return self.voted.shares
 
 
 def examine(cached, given):
@@ -62,7 +69,7 @@ def examine(cached, given):
                    given.top),
         **_label_errors(cached, suspects, given),
         "outliers": _outliers(cached, voted, given.top)}
-    return Examined(findings, points, voted.shares,
+    return Examined(findings, points, voted, suspects,
                     *np.split(suspects.rows[:max(suspects.found, given.top)],
                               [suspects.found]), exact,
                     [list(pair[:2]) for pair in near])

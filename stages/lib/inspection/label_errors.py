@@ -35,6 +35,7 @@ class Suspects(NamedTuple):
     copies: integer (m,), how many there are besides the row.
     found: how many of the first rows are suspected label errors.
     noise: `label_noise.Noise`.
+    predicted: float64 (n, classes), of all images, see `predictions`.
     """
 
     rows: np.ndarray
@@ -44,6 +45,7 @@ class Suspects(NamedTuple):
     copies: np.ndarray
     found: int
     noise: label_noise.Noise
+    predicted: np.ndarray
 
 
 def suspects(cached, points, voted, share):
@@ -71,7 +73,7 @@ def suspects(cached, points, voted, share):
     false = label_noise.false_probability(noise, found[order])
     return Suspects(rows[order], found[order], other[order], false,
                     times[order] - 1, label_noise.suspected(false, share),
-                    noise)
+                    noise, predicted)
 
 
 def scores(neighbour_shares, predicted, labels, rows):

@@ -49,9 +49,12 @@ def read():
         help="write files for TensorBoard's projector")
     add("--plots", action="store_true",
         help=f"write {PLOTS}/*/*.csv for `dvc plots show`")
+    add("--parquet", metavar="OUT", help="write features and findings, a row "
+        "an image, for other programs: docs/parquet.md")
     add("--rev", help="compare with the features of this DVC revision")
     add("--points", type=_number(int, 1, 100000), default=10000,
-        help="images in page, plot and projector (%(default)s)")
+        help="images in page, plot and projector; of a Parquet file, those "
+        "that are projected together (%(default)s)")
     add("--projection", choices=projection.KINDS, default="tsne",
         help="how features become two dimensions (%(default)s)")
     add("--seed", type=_number(int, 0, 2**32 - 1), default=0,
@@ -61,6 +64,8 @@ def read():
     given = parser.parse_args()
     if given.html:
         _require(parser, "plotly", "--html")
+    if given.parquet:
+        _require(parser, "pyarrow", "--parquet")
     if given.projection == "umap":
         _require(parser, "umap", "--projection umap")
     return given
@@ -68,10 +73,10 @@ def read():
 
 def _require(parser, module, option):
     """Exit if the package that `option` needs is not installed."""
-    packages = {"plotly": "plotly", "umap": "umap-learn"}
+    packages = {"umap": "umap-learn"}
     if not importlib.util.find_spec(module):
         parser.error(f"{option} needs a package: pip install "
-                     f"{packages[module]}")
+                     f"{packages.get(module, module)}")
 
 
 def _kinds(text):

@@ -10,11 +10,13 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from stages.lib.common import progress
+from stages.lib.inspection import neighbours
 
 KINDS = ("tsne", "pca", "umap")
 COMPONENTS = 50    # before t-SNE, as van der Maaten and Hinton (2008) did
 PERPLEXITY = 30    # scikit-learn's
 ITERATIONS = 1000    # scikit-learn's
+AROUND = 5    # points that place another one
 ANGLE = 0.8    # half the time of scikit-learn's 0.5, same divergence
 
 
@@ -41,6 +43,27 @@ def project(points, kind, seed):
     both = np.zeros((len(points), 2), np.float32)
     both[:, :flat.shape[1]] = flat[:, :2]
     return both
+
+
+def placed(space, chosen, flat):
+    """Return where all images are in a projection of some, float32 (n, 2).
+
+    An image that was not projected is at the median of the nearest ones that
+    were, as Poličar et al., "openTSNE" (2019), start a new point; one that is
+    not usable has NaN.
+
+    Args:
+        space: `neighbours.Space`.
+        chosen: row numbers of those that were projected, ascending.
+        flat: float32 (points, 2), where they are.
+    """
+    found = np.full((len(space.usable), 2), np.nan, np.float32)
+    found[chosen] = flat
+    others = np.setdiff1d(np.flatnonzero(space.usable), chosen)
+    if len(others):
+        near = neighbours.nearest(space.points, chosen, others, AROUND)
+        found[others] = np.median(found[near.rows], axis=1)
+    return found
 
 
 class _Counter:

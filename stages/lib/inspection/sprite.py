@@ -26,7 +26,7 @@ def sprite(cached, chosen, side):
     columns = math.ceil(math.sqrt(len(chosen)))
     whole = Image.new("RGB", (columns * side,
                               math.ceil(len(chosen) / columns) * side))
-    sources = {split: _pictures(split, int(cached.in_split(split).sum()))
+    sources = {split: pictures(split, int(cached.in_split(split).sum()))
                for split in files.SPLITS}
     for place, k in enumerate(chosen):
         pixels = sources[files.SPLITS[cached.split[k]]][cached.row[k]]
@@ -45,7 +45,7 @@ def encoded(picture, kind, **options):
     return buffer.getvalue()
 
 
-def _pictures(split, count):
+def pictures(split, count):
     """Return the images of `split`, uint8 (count, h, w, 3), memory-mapped.
 
     The prepared images, or for a folder the resized ones.
