@@ -1,23 +1,15 @@
 #!/usr/bin/env python3
-"""Nearest neighbours of cached features, and how they vote on the class.
-
-Distances are those of whitened principal components, scaled to length 1.  On
-MobileNet's features this vote is more accurate than that of the features
-themselves, and takes a third of the time (docs/experiments.md).
-"""
+"""Nearest neighbours of cached features, and how they vote on the class."""
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from stages.lib.common import errors, progress
-from stages.lib.inspection import equal_images
+from stages.lib.common import progress
+from stages.lib.inspection import equal_images, metric
 
-COMPONENTS = 256
-ROWS_A_COMPONENT = 16    # with fewer, whitening amplifies noise
-LEAST_SHARE = 1e-6       # of the first component's variance; less is noise
-TEMPERATURE = 0.1        # of the votes' weights, in cosine similarity
+ROWS = 8192    # of features, read at a time
+TEMPERATURE = 0.1    # of the votes' weights, in cosine similarity
 
 
 class Space(NamedTuple):
@@ -70,26 +62,15 @@ def space(vectors, fitted):
     Raises:
         ArtefactError: fewer than two rows are finite.
     """
-    finite = np.isfinite(vectors)
-    kept = finite.mean(0) > 0.5
-    usable = finite[:, kept].all(1)
-    fitted = fitted & usable
-    if not kept.any() or fitted.sum() < 2:
-        raise errors.ArtefactError(
-            "features/train_x.npy: fewer than two rows are finite; "
-            "run `make verify`")
-    x = np.where(usable[:, None], vectors[:, kept], 0)
-    mean, deviation = x[fitted].mean(0), x[fitted].std(0)
-    x -= mean
-    x /= np.maximum(deviation, 1e-3)    # the floor is that of the head
-    pca = PCA(max(1, min(COMPONENTS, x.shape[1], int(fitted.sum())
-                         // ROWS_A_COMPONENT)),
-              svd_solver="covariance_eigh").fit(x[fitted])
-    points = pca.transform(x)
-    variance = pca.explained_variance_
-    points /= np.sqrt(np.maximum(variance, LEAST_SHARE * variance[0] + 1e-30))
-    points[~usable] = 0
-    return Space(unit(points), usable, unit(x))
+    def blocks(wanted=None):
+        """Yield the rows of `wanted`, or all."""
+        for k in range(0, len(vectors), ROWS):
+            block = vectors[k:k + ROWS]
+            yield block if wanted is None else block[wanted[k:k + ROWS]]
+
+    found = metric.fitted(blocks, lambda: blocks(fitted))
+    x, usable = found.standardised(vectors)
+    return Space(found.points(x), usable, metric.unit(x))
 
 
 def voted(cached, points, count):
@@ -125,12 +106,6 @@ def spread(values, first):
     copies = np.flatnonzero(first != np.arange(len(first)))
     values[copies] = values[first[copies]]
     return values
-
-
-def unit(x):
-    """Return `x`, float32 (n, d), scaled in place to rows of length 1."""
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    return x
 
 
 def nearest(points, candidates, queries, count):
