@@ -34,11 +34,13 @@ def parser():
     found = command_line.Parser(prog="python -m commands.find_similar",
                                 description=ABOUT)
     found.add_argument("examples", metavar="EXAMPLE", nargs="+",
-                       help="an image file, or a row such as train:17")
+                       help="an image file, - for standard input, or a row "
+                       "such as train:17")
     found.add_argument("--top", type=int, default=8, metavar="K",
                        help="images for each example (%(default)s)")
     found.add_argument("--sheet", metavar="OUT", default=SHEET,
-                       help="where to write their pictures (%(default)s)")
+                       help="where to write their pictures, "
+                       f"{similar_sheet.LINES} lines at most (%(default)s)")
     found.add_argument("--json", action="store_true",
                        help="print a JSON list instead of a table")
     return found
