@@ -16,7 +16,7 @@ import sys
 import numpy as np
 
 from stages.lib.common import command_line, errors, files, stage, text
-from stages.lib.images import prepared
+from stages.lib.images import fitting, prepared
 from stages.lib.inspection import search, similar_sheet, sprite
 from stages.lib.params import params
 
@@ -97,7 +97,7 @@ class Examples:
         self._frozen = self._frozen or frozen_part.FrozenPart(given)
         images = prepared.Images("train", given.data.source)
         return self._frozen.vector(
-            pixels if images.of_files else predict_images.fit(
+            pixels if images.of_files else fitting.fit(
                 pixels, images.shape[:2], given.resize.mode)), pixels
 
 

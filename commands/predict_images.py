@@ -17,12 +17,11 @@ import sys
 
 import h5py
 import numpy as np
-from PIL import Image, ImageOps
 
 from stages.lib.common import (
     command_line, errors, keras_runtime, model_seal, stage, text)
 from stages.lib.fusing import safe_loading
-from stages.lib.images import decoding
+from stages.lib.images import decoding, fitting
 from stages.lib.sources import walk
 from stages.lib.training import head, numpy_head
 
@@ -86,25 +85,10 @@ class Predictor:
                 any size; for one of arrays, they are scaled to its input.
         """
         if self._shape[0] and pixels.shape[:2] != self._shape:
-            pixels = fit(pixels, self._shape, self._mode)
+            pixels = fitting.fit(pixels, self._shape, self._mode)
         return numpy_head.to_probabilities(
             self._model.predict_on_batch(pixels[None].astype("float32")),
             head.gives_logits(self._model))[0]
-
-
-def fit(pixels, shape, mode):
-    """Return `pixels` scaled to an array's images, uint8 (*shape, 3).
-
-    Args:
-        pixels: uint8 (h, w, 3).
-        shape: height and width.
-        mode: resize.mode, for another ratio of height and width.
-    """
-    height, width = shape
-    scale = {"stretch": Image.Image.resize, "crop": ImageOps.fit,
-             "pad": ImageOps.pad}[mode]
-    return np.asarray(scale(Image.fromarray(pixels), (width, height),
-                            Image.Resampling.BILINEAR))
 
 
 def files(images, failed):
