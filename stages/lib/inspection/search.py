@@ -58,21 +58,16 @@ class CachedImages:
             lambda: self._vectors(range(len(self._x)), "read"),
             lambda: self._vectors([0], "fit"))
         queries = space.points(space.standardised(vectors)[0])
-        places = np.empty((0, 2), np.int64)
-        best = [np.empty(0)] * len(queries), [places] * len(queries)
-        for split, x in enumerate(self._x):
+        best = [(np.empty(0), np.empty((0, 2), np.int64))] * len(queries)
+        for split in range(len(self._x)):
             first = 0
             for block in self._vectors([split], "search"):
                 found = _nearest(space, queries, block, count + 1)
-                for k, (distance, rows) in enumerate(zip(*found)):
-                    where = np.stack([np.full(len(rows), split),
-                                      rows + first], 1)
-                    best[0][k], best[1][k] = _merged(
-                        (best[0][k], distance), (best[1][k], where),
-                        count + 1)
+                best = [_merged(one, distance, split, rows + first, count + 1)
+                        for one, distance, rows in zip(best, *found)]
                 first += len(block)
-        return [_without(*one, excluded[k], count)
-                for k, one in enumerate(zip(*best))]
+        return [_without(*one, where, count)
+                for one, where in zip(best, excluded)]
 
     def _vectors(self, splits, title):
         """Yield the features of some splits in blocks, maps pooled."""
@@ -96,11 +91,16 @@ def _nearest(space, queries, block, count):
     return distance.astype(np.float64)**2 / 2, rows[near]
 
 
-def _merged(distances, places, count):
-    """Return the `count` nearest of two lists, the earlier one of equals."""
-    distance, place = np.concatenate(distances), np.concatenate(places)
-    order = np.argsort(distance, kind="stable")[:count]
-    return distance[order], place[order]
+def _merged(best, distance, split, rows, count):
+    """Return the `count` nearest of `best` and of these rows of a split.
+
+    `best` has distances (k,) and places, split and row, (k, 2).
+    """
+    distances = np.concatenate([best[0], distance])
+    places = np.concatenate(
+        [best[1], np.stack([np.full(len(rows), split), rows], 1)])
+    order = np.argsort(distances, kind="stable")[:count]
+    return distances[order], places[order]
 
 
 def _without(distance, place, excluded, count):

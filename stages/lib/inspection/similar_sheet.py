@@ -18,10 +18,8 @@ def draw(path, examples, found, cached):
 
     Args:
         path: of the PNG.
-        examples: list of (title, pixels), pixels uint8 (h, w, 3), or None for
-            a cached image.
-        found: list of `search.Found`, one for each example; if the example is
-            a cached image, its own split and row are in `title`.
+        examples: list of (title, pixels), pixels uint8 (h, w, 3).
+        found: list of `search.Found`, one for each example.
         cached: `search.CachedImages`.
 
     Raises:
@@ -31,8 +29,8 @@ def draw(path, examples, found, cached):
     columns = max(map(len, cells))
     figure = Figure((1.15 * columns, 1.55 * len(cells)), layout="constrained")
     every = figure.subplots(len(cells), columns, squeeze=False)
-    texts = [text for line in cells for _, text, _ in line]
-    shown, families = lettering.fit(texts)
+    shown, families = lettering.fit([name for line in cells
+                                     for _, name, _ in line])
     shown = iter(shown)
     for axes, line in zip(every, cells):
         for one, (picture, _, number) in zip(axes, line):
@@ -55,16 +53,11 @@ def _cells(examples, found, cached):
         similar = [(_small(pictures[split][row]),
                     cached.names[cached.labels[split][row]],
                     f"{distance:.3f}") for split, row, distance in zip(*near)]
-        example = [(_small(pixels), title, "example")]
-        lines += [example * (not k) + [(_blank(), "", "")] * bool(k)
-                  + similar[k:k + COLUMNS]
-                  for k in range(0, len(similar), COLUMNS)]
+        for k in range(0, len(similar), COLUMNS):    # further lines: no title
+            first = (np.full((1, 1, 3), 255, np.uint8), "", "") if k else (
+                _small(pixels), title, "example")
+            lines.append([first, *similar[k:k + COLUMNS]])
     return lines
-
-
-def _blank():
-    """Return a white pixel, below an example."""
-    return np.full((1, 1, 3), 255, np.uint8)
 
 
 def _small(pixels):
