@@ -22,9 +22,9 @@ def columns(cached, examined):
         label_score: float32 (n,), below 1; NaN if no class is preferred.
         similarity: float32 (n,), mean of the neighbours that vote; NaN where
             not usable.
-        near: int64 (n, `NEAREST` or fewer), the nearest train images, their
-            rows; -1 where not usable.
-        near_similarity: float32 of the same shape, cosine.
+        near: int64 (n, `NEAREST`), the nearest train images, their rows; -1
+            where there are no more, or the image is not usable.
+        near_similarity: float32 (n, `NEAREST`), cosine.
     """
     near, similarity, mean = _neighbours(examined)
     score, suspected = _labels(cached, examined)
@@ -64,13 +64,13 @@ def _labels(cached, examined):
 def _neighbours(examined):
     """Return the nearest train images of all, and their similarity."""
     voted = examined.voted
-    count = min(NEAREST, *(one.rows.shape[1] for one in voted.found))
-    near = np.full((len(voted.first), count), -1)
+    near = np.full((len(voted.first), NEAREST), -1)
     similarity = np.full(near.shape, np.nan, np.float32)
     mean = np.full(len(near), np.nan, np.float32)
     for rows, one in zip((voted.train, voted.rest), voted.found):
-        near[rows] = one.rows[:, :count]
-        similarity[rows] = one.similarity[:, :count]
-        if one.rows.shape[1]:
+        found = min(NEAREST, one.rows.shape[1])
+        near[rows, :found] = one.rows[:, :found]
+        similarity[rows, :found] = one.similarity[:, :found]
+        if found:
             mean[rows] = one.similarity.mean(1)
     return tuple(values[voted.first] for values in (near, similarity, mean))
