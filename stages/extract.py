@@ -19,7 +19,7 @@ import os
 import shutil
 import time
 
-from stages.lib.backbone import layers, saved_models
+from stages.lib.backbone import layers, portable, saved_models
 from stages.lib.cache import compute, lookup, plan
 from stages.lib.common import (
     arrays, errors, files, keras_runtime, manifest, progress, seals, stage,
@@ -87,9 +87,11 @@ def look_up(given):
     Raises:
         PlanError: the features do not fit on disk or into memory.
         ArtefactError: the resized images are missing or damaged.
+        BackboneError: a format of export.formats cannot be had.
     """
     keras_runtime.reset(seed=0)
     frozen = layers.build(given)
+    portable.check(given, lambda: frozen.base)    # before hours of work
     key = {**frozen.key, **engine.key(given.extract)}
     wanted = images(given)
     cache = lookup.Cache(key, wanted, frozen.extractor.output_shape[1:],

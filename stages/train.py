@@ -29,7 +29,7 @@ import time
 
 import numpy as np
 
-from stages.lib.backbone import backbone, cuts
+from stages.lib.backbone import backbone, cuts, layers, portable
 from stages.lib.common import files, keras_runtime, manifest, stage, timings
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
@@ -251,6 +251,7 @@ def main():
     key, classes = described["key"], len(described["class_names"])
     data, validation = labelled(given)
     by_class = weights(given.train, data[1], classes)
+    portable.check(given, lambda: layers.build(given).base)
     keras_runtime.reset(given.train.seed)
     resumed, start = os.path.exists(tail.PROGRESS), time.monotonic()
     with tensorboard_log.callback("train") as log:

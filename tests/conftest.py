@@ -42,7 +42,8 @@ model = K.models.load_model("cifar10.h5")
 assert type(model.layers[1]).__name__ == "Lambda", model.layers[1]
 print(json.dumps(model.evaluate(X, Y, batch_size=128, verbose=0)))
 """
-STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate"]
+STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate",
+          "export"]
 # Each worker gets two of these at first: one makes `finished`, the others
 # begin with tests that do not need it.
 SLOW = ["test_table", "test_commands", "test_study", "test_parts[MobileNet]",
@@ -254,7 +255,8 @@ def settle(project, folder):
                 extract__layers=["top"],
                 train__input_dropout=0.0, train__label_smoothing=0.0,
                 train__hidden=[32], train__dropout=0.2, train__batch_size=16,
-                train__learning_rate=0.01, train__epochs=15)
+                train__learning_rate=0.01, train__epochs=15,
+                export__formats=[])    # TensorFlow need not start
     project.set("compare/params.yaml", convnet__epochs=3)
     project.run("git commit --quiet -am tiny")
 

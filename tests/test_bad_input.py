@@ -48,6 +48,12 @@ def refuse(project, monkeypatch, name, pattern):
     ({"extract__layers": "top"}, r".*extract.layers: .*list, not 'top'"),
     ({"extract__layers": []}, r".*extract.layers: .*at least 1 item"),
     ({"extract__views": ["hflip"]}, r".*views: must begin with identity"),
+    ({"export__formats": ["h6"]}, r".*formats.0: .*'savedmodel' or 'tflite'"),
+    ({"export__formats": ["h5", "h5"]}, r".*formats: .*each format once"),
+    ({"data__source": "labels.csv", "resize__mode": "pad",
+      "export__formats": ["h5", "savedmodel"]},
+     r"params.yaml: export: h5 cannot rescale photographs with resize.mode "
+     r"pad, .* remove it from the list \(savedmodel can; \[\] exports"),
     ({"data__validation_fraction": 1.5}, r".*validation_fraction: .*than 1"),
     ({"backbone__cut": [1]}, "params.yaml: backbone.cut: .*integer or .*str"),
     ({"data__columns": 3}, "params.yaml: data.columns: .*group of keys, not"),

@@ -16,7 +16,8 @@ SMALLER = {    # the same commands, in a fraction of the time
     "hflip,left,right,hflip+up,hflip+down": "hflip",
     "hflip,left+up,hflip+right+down": "left+up"}
 # tests/readme_experiments.py runs these commands, behind the suite.
-LONG = re.compile("queue|exp show|[.]views|extract.layers|--cd compare")
+LONG = re.compile("queue|exp show|[.]views|extract.layers|export.formats|"
+                  "--cd compare")
 
 
 def blocks(language):

@@ -80,7 +80,7 @@ def test_files_are_deps_of_compare(stage):
 
 def test_pipeline_is_short():
     """dvc.yaml fits on a few screens, and names no file of stages/lib."""
-    assert len(text("dvc.yaml").splitlines()) <= 190
+    assert len(text("dvc.yaml").splitlines()) <= 220
     assert not re.search(r"stages/lib/\w+/\w+\.py", text("dvc.yaml"))
     assert "__pycache__/" in text(".dvcignore").splitlines()
 

@@ -2,16 +2,11 @@
 """Cuts: where a backbone can be divided into a frozen part and a tail."""
 import numpy as np
 
+from stages.lib.backbone import graph
 from stages.lib.common import errors
 from stages.lib.common.keras_runtime import tf
 
 TOP = "top"
-
-
-def nodes(model):
-    """Return the nodes of a model's graph, inputs first, in order."""
-    return [node for depth in sorted(model._nodes_by_depth, reverse=True)
-            for node in model._nodes_by_depth[depth]]
 
 
 def valid(model):
@@ -20,7 +15,7 @@ def valid(model):
     Their output is the only tensor that later layers use.  The last one is
     the output of the model.
     """
-    every, uses = nodes(model), {}
+    every, uses = graph.nodes(model), {}
     for tensor in [*model.outputs, *(tensor for node in every if not
                                      node.is_input
                                      for tensor in node.keras_inputs)]:

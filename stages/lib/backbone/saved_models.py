@@ -10,9 +10,9 @@ import zipfile
 
 import h5py
 
-from stages.lib.backbone import cuts, weights
+from stages.lib.backbone import graph, weights
 from stages.lib.common import errors, model_seal, stock_layers
-from stages.lib.common.keras_runtime import keras, tf
+from stages.lib.common.keras_runtime import keras
 from stages.lib.params import names
 
 # Of layers that later stages add, beside those of the head.
@@ -163,52 +163,16 @@ def _at_side(path, model, side):
                      f"px, resize.side is {side}; set resize.side to "
                      f"{fixed.pop()}")
     pixels = keras.Input((side, side, 3), name=model.inputs[0].name)
-    pairs = {}
+    copies = graph.Copies(_copy)
     try:
-        flat = keras.Model(pixels, _rebuild(model, pixels, pairs))
+        flat = keras.Model(pixels, graph.rebuild(
+            model, pixels, lambda layer, words, named: copies[layer](
+                *words, **named)))
     except (ValueError, TypeError) as error:
         raise _error(path, f"cannot be built for images of {side} px: "
                      f"{weights.one_line(error)[:200]}") from error
-    for old, new in pairs.values():
-        new.set_weights(old.get_weights())
-        if isinstance(new, keras.layers.Normalization):
-            new.finalize_state()
+    copies.set_weights()
     return flat
-
-
-def _rebuild(model, tensor, pairs):
-    """Return the output of a copy of `model` for `tensor`.
-
-    Models in models are replaced by their layers, so that each layer can be a
-    cut, and has one output shape.
-
-    Args:
-        model: keras.Model of one input.
-        tensor: symbolic (n, side, side, 3).
-        pairs: id of a layer -> layer and copy; gets those that are new.
-    """
-    def put(names_of, values):
-        """Remember tensors, as often as they are used."""
-        for old, new in zip(tf.nest.flatten(names_of),
-                            tf.nest.flatten(values)):
-            key = str(id(old))
-            found[key] = [new] * model._tensor_usage_count[key]
-
-    found = {}
-    put(model.inputs, tensor)
-    for node in cuts.nodes(model):
-        if node.is_input:
-            continue
-        words, named = node.map_arguments(found)
-        if isinstance(node.layer, keras.Model):
-            made = _rebuild(node.layer, words[0], pairs)
-        else:
-            layer = pairs.setdefault(id(node.layer), (
-                node.layer, _copy(node.layer)))[1]
-            made = layer(*words, **named)
-        put(node.outputs, made)
-    outputs = [found[str(id(one))].pop() for one in model.outputs]
-    return outputs[0] if len(outputs) == 1 else outputs
 
 
 def _copy(layer):

@@ -43,13 +43,15 @@ def reset(seed):
     tf.config.experimental.enable_op_determinism()
 
 
-def save_model(model, path, **attributes):
+def save_model(model, path, edit=None, **attributes):
     """Write `model` to `path` (HDF5), completely or not at all.
 
     `attributes` are added to the file, each a string or a list of strings.  A
     list that is too long for one attribute is divided as Keras does it, into
     `name0`, `name1`, …  The file is sealed; with a Lambda layer, which is
     bytecode, it names the version of Python that can run it.
+
+    `edit` is called with the open h5py.File before it is sealed.
     """
     attributes[model_seal.ATTRIBUTE] = model_seal.BLANK
     if any(isinstance(layer, keras.layers.Lambda) for layer in model.layers):
@@ -59,6 +61,8 @@ def save_model(model, path, **attributes):
         warnings.filterwarnings("ignore", "You are saving your model as an "
                                 "HDF5 file")    # the task requires it
         model.save(file)
+        if edit:
+            edit(file)
         for name, value in attributes.items():
             if isinstance(value, str) or len(value) <= ITEMS:
                 file.attrs[name] = value
@@ -69,8 +73,8 @@ def save_model(model, path, **attributes):
         out.write(model_seal.add(buffer.getvalue()))
 
 
-def load_model(path):
-    """Return the Keras model in `path`, not compiled.
+def load_model(path, compiled=False):
+    """Return the Keras model in `path`, by default not compiled.
 
     Raises:
         ArtefactError: missing or damaged.
@@ -79,7 +83,7 @@ def load_model(path):
     model_seal.check(path)
     check_python(path)
     try:
-        return keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=compiled)
     except (OSError, ValueError) as error:
         raise files.no_model(path, error) from error
 

@@ -170,17 +170,17 @@ def rounding(parts, top, images):
     """
     pixels, random = parts.inputs(images), np.random.default_rng(0)
     c, _ = parts.rest.predict_on_batch(pixels)
-    with _changed_weights(parts.rest, random):
+    with changed_weights(parts.rest, random):
         of_features = np.abs(parts.rest.predict_on_batch(pixels)[0] - c).max()
     q = top.predict_on_batch(c)
-    with _changed_weights(top, random):
+    with changed_weights(top, random):
         of_outputs = np.abs(top.predict_on_batch(c) - q).max()
     return [float(change) * SAFETY / LIFT
             for change in (of_features, of_outputs)]
 
 
 @contextlib.contextmanager
-def _changed_weights(model, random):
+def changed_weights(model, random):
     """Change each weight of `model` by `LIFT` sqrt(n) u; then restore it.
 
     n is the number of products that the weight is summed with.

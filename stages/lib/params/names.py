@@ -38,6 +38,7 @@ APPLICATIONS = OWN + (
 OPTIMIZERS = ("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
               "Ftrl", "Lion", "Nadam", "RMSprop", "SGD")
 SAVED = (".h5", ".hdf5", ".keras")    # files of a whole model
+TABLES = (".csv", ".tsv", ".parquet")    # of paths of photographs
 IDENTITY = "identity"    # the view that changes nothing
 VIEW_PARTS = ("hflip", "up", "down", "left", "right", "zoom")
 

@@ -179,6 +179,20 @@ class Fuse(Group):
     output: Annotated[str, AfterValidator(_model_path)]
 
 
+class Export(Group):
+    """Files of the fused model for other programs."""
+
+    formats: List[Literal["h5", "savedmodel", "tflite"]]
+
+    @field_validator("formats")
+    @classmethod
+    def check_once(cls, formats):
+        """Refuse a format that is named twice."""
+        if len(set(formats)) < len(formats):
+            raise ValueError(f"must name each format once, not {formats}")
+        return formats
+
+
 class Evaluate(Group):
     """What is scored, and what it must reach to pass."""
 
@@ -197,6 +211,7 @@ class Params(Group):
     tail: Tail
     fuse: Fuse
     evaluate: Evaluate
+    export: Export
 
     @field_validator("train")
     @classmethod
@@ -209,6 +224,25 @@ class Params(Group):
                 f"trains no tail: set backbone.cut to top, not {cut!r}, or "
                 "train.solver to gradient")
         return train
+
+    @field_validator("export")
+    @classmethod
+    def check_rescaling(cls, export, info):
+        """Refuse formats that cannot rescale photographs in this way."""
+        if not {"data", "resize"} <= set(info.data):
+            return export
+        source, resize = info.data["data"].source, info.data["resize"]
+        wanted = [name for name in export.formats if name != "savedmodel"]
+        of_files = os.path.isdir(source) or source.lower().endswith(
+            names.TABLES)
+        if wanted and of_files and (resize.mode == "pad" or resize.antialias):
+            key = "mode pad" if resize.mode == "pad" else "antialias true"
+            raise ValueError(
+                f"{', '.join(wanted)} cannot rescale photographs with "
+                f"resize.{key}, because their sizes differ; remove "
+                f"{'it' if len(wanted) == 1 else 'them'} from the list "
+                "(savedmodel can; [] exports nothing)")
+        return export
 
 
 def read(model=Params, folder=""):

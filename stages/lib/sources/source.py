@@ -7,11 +7,10 @@ imported only for a source that needs them.
 import os
 
 from stages.lib.common import errors, watched_files
-from stages.lib.params import descriptor
+from stages.lib.params import descriptor, names
 from stages.lib.sources import cifar10, dataset, digits, npz
 
 DESCRIBED = {"cifar10": cifar10, "digits": digits}    # by a descriptor
-TABLES = (".csv", ".tsv", ".parquet")
 
 
 def load(given):
@@ -26,7 +25,7 @@ def load(given):
     """
     path = given.source
     ending = os.path.splitext(path)[1].lower()
-    if ending in TABLES and not os.path.isdir(path):
+    if ending in names.TABLES and not os.path.isdir(path):
         from stages.lib.sources import table
         return table.load(path, given)
     watched_files.watch(watched_files.IMAGES, [])

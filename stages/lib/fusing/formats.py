@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Write a model in the formats that other programs read."""
+import contextlib
+import io
+import json
+import os
+import sys
+import zipfile
+
+from stages.lib.backbone import portable, weights
+from stages.lib.common import (
+    errors, files, keras_runtime, stock_layers, text)
+from stages.lib.common.keras_runtime import keras, tf
+from stages.lib.fusing import stock_rescaling
+from stages.lib.training import head
+
+OUTPUT = "probabilities"    # the name of the output of all formats
+LABELS = "labels.txt"    # class names, a line each
+# Keys that Keras 2.15 writes for layers that do not take them in Keras 3.
+UNKNOWN = {"DepthwiseConv2D": ("groups",), "SeparableConv2D": ("groups",),
+           "SeparableConv1D": ("groups",), "DepthwiseConv1D": ("groups",),
+           "Conv2DTranspose": ("groups",)}
+# Keras 2.15 loads these by another name only; Keras 3 then has their defaults.
+CUSTOM = ("Adafactor", "AdamW", "Lion")
+
+
+def with_probabilities(model):
+    """Return the fused `model` with probabilities as its output."""
+    if not head.gives_logits(model):
+        return model
+    softmax = keras.layers.Softmax(name=OUTPUT)
+    return keras.Model(model.input, softmax(model.output), name=model.name)
+
+
+def stock(model):
+    """Return the fused `model` out of stock layers, with probabilities."""
+    return with_probabilities(portable.build(model, stock_rescaling.build))
+
+
+def h5(model, path, names, mode):
+    """Write an `.h5` file that Keras 2.15 and Keras 3 load, compiled.
+
+    Args:
+        model: the fused model, compiled.
+        path: to write.
+        names: of the classes.
+        mode: resize.mode, for `commands/predict_images.py`.
+    """
+    found, optimizer = stock(model), model.optimizer
+    found.compile(type(optimizer)(learning_rate=float(
+        optimizer.learning_rate)), "categorical_crossentropy", ["accuracy"])
+    keras_runtime.save_model(found, path, edit=_plain, class_names=names,
+                             resize_mode=mode)
+
+
+def _plain(file):
+    """Remove from an open HDF5 file what Keras 3 does not read."""
+    config = json.loads(file.attrs["model_config"])
+    for found in stock_layers.objects(config):
+        for key in UNKNOWN.get(found["class_name"], ()):
+            found["config"].pop(key, None)
+    file.attrs["model_config"] = json.dumps(config)
+    training = json.loads(file.attrs["training_config"])
+    given = training["optimizer_config"]
+    config = given["config"]
+    given["config"] = {"name": config["name"], "learning_rate": float(
+        f"{config['learning_rate']:.7g}")}
+    if config["name"] not in CUSTOM:
+        given["class_name"] = config["name"]
+    training["metrics"] = ["accuracy"]
+    file.attrs["training_config"] = json.dumps(training)
+
+
+def savedmodel(model, path, names, _):
+    """Write the folder of a SavedModel, for TensorFlow Serving or TFSMLayer.
+
+    Its signature is `serving_default`: pixels -> probabilities.  The names of
+    the classes are in `assets.extra`, where users keep files of their own.
+    """
+    found, module = with_probabilities(model), tf.Module()
+    module.weights = found.weights
+    serve = tf.function(
+        lambda pixels: {OUTPUT: found(pixels, training=False)},
+        input_signature=[tf.TensorSpec(found.input.shape, name="pixels")])
+    tf.saved_model.save(module, path, signatures=serve)
+    files.write_text(f"{path}/assets.extra/{LABELS}", _lines(names))
+
+
+def tflite(model, path, names, _):
+    """Write a `.tflite` file for LiteRT.
+
+    It ends with a ZIP archive of `LABELS`, as files of TensorFlow Lite carry
+    others: runtimes do not read it.
+
+    Raises:
+        EngineError: TensorFlow Lite cannot convert the model.
+    """
+    found = stock(model)
+    serve = tf.function(
+        lambda pixels: {OUTPUT: found(pixels, training=False)},
+        input_signature=[tf.TensorSpec(found.input.shape, name="pixels")])
+    try:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [serve.get_concrete_function()], found)
+        with _silence():
+            data = io.BytesIO(converter.convert())
+    except Exception as error:    # the converter raises anything
+        raise errors.EngineError(
+            "params.yaml: export.formats: tflite cannot be had: TensorFlow "
+            f"Lite does not convert the model ({weights.one_line(error)[:200]}"
+            "); remove it from the list") from error
+    with zipfile.ZipFile(data, "a") as archive:
+        entry = zipfile.ZipInfo(LABELS)    # of 1980: the same bytes each time
+        archive.writestr(entry, _lines(names))
+    with files.replacing(path) as file:
+        file.write(data.getvalue())
+
+
+@contextlib.contextmanager
+def _silence():
+    """Hide what the converter prints from C++ on standard error."""
+    sys.stderr.flush()
+    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
+
+
+def _lines(names):
+    """Return class names, a line each; line ends in them are escaped."""
+    return "".join(f"{text.escaped(name)}\n" for name in names)
+
+
+# Format -> name in models/export, and the function that writes it.
+FORMATS = {"h5": ("model.h5", h5), "savedmodel": ("saved_model", savedmodel),
+           "tflite": ("model.tflite", tflite)}

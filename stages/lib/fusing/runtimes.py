@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Open an exported file with the runtime of its format, and nothing else.
+
+Imports no other file of this project: as a stranger, `serve` is the whole
+program of the process that a file is checked in.
+"""
+import contextlib
+import os
+from multiprocessing import connection
+
+import numpy as np
+
+
+def h5(path):
+    """Return the function of an `.h5` file; see `load`."""
+    from tensorflow import keras
+    model = keras.models.load_model(path)
+    if model.optimizer is None:
+        raise ValueError("is not compiled")
+    return model.predict_on_batch
+
+
+def savedmodel(path):
+    """Return the function of the folder of a SavedModel; see `load`."""
+    import tensorflow as tf
+    model = tf.saved_model.load(path)
+    serve = model.signatures["serving_default"]
+    return lambda pixels: serve(pixels=tf.constant(pixels))[
+        "probabilities"].numpy()
+
+
+def tflite(path):
+    """Return the function of a `.tflite` file; see `load`.
+
+    LiteRT is preferred, because TensorFlow takes seconds to import.
+    """
+    interpreter = _interpreter()(model_path=path, num_threads=1)
+    given, = interpreter.get_input_details()
+    wanted, = interpreter.get_output_details()
+    state = {"shape": None}
+
+    def compute(pixels):
+        """Return the probabilities of a batch."""
+        if state["shape"] != pixels.shape:
+            interpreter.resize_tensor_input(given["index"], pixels.shape)
+            interpreter.allocate_tensors()
+            state["shape"] = pixels.shape
+        interpreter.set_tensor(given["index"], pixels)
+        interpreter.invoke()
+        return interpreter.get_tensor(wanted["index"])
+    return compute
+
+
+def _interpreter():
+    """Return the class of the interpreter of TensorFlow Lite."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter
+        except ImportError:
+            from tensorflow import lite
+            return lite.Interpreter
+    return Interpreter
+
+
+FORMATS = {"h5": h5, "savedmodel": savedmodel, "tflite": tflite}
+
+
+def load(kind, path):
+    """Return the function of an exported file.
+
+    Args:
+        kind: a key of `FORMATS`.
+        path: of the file, or of the folder.
+
+    Returns:
+        A function, float32 (n, h, w, 3), 0..255 -> float32 (n, classes),
+        probabilities.  Only one thread may call it at a time.
+    """
+    return FORMATS[kind](path)
+
+
+def serve(kind, path):
+    """Answer batches from standard input on standard output.
+
+    What libraries print goes to standard error.
+    """
+    given = connection.Connection(os.dup(0), writable=False)
+    answers = connection.Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)
+    compute = load(kind, path)
+    with contextlib.suppress(EOFError):    # the other end was closed
+        while True:
+            answers.send(np.asarray(compute(given.recv())))
