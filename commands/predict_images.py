@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Predict the class of image files with a fused model.
+"""Predict the class of image files with a fused or exported model.
 
-In:  a fused model (.h5); image files, folders of them, or - for the bytes of
-     one image on standard input.
+In:  a fused model (.h5), or an exported one (.h5, .tflite); image files,
+     folders of them, or - for the bytes of one image on standard input.
 Out: on standard output, a table or JSON; on standard error, a line for each
      file that is not an image.  Exit status: 0, or 1 if a file failed, 2 if
      the command is invalid or the model cannot be read or is not trusted.
@@ -15,15 +15,12 @@ import json
 import os
 import sys
 
-import h5py
 import numpy as np
 
-from stages.lib.common import (
-    command_line, errors, keras_runtime, model_seal, stage, text)
-from stages.lib.fusing import safe_loading
-from stages.lib.images import decoding, fitting
+from stages.lib.common import command_line, errors, parallel, stage, text
+from stages.lib.fusing import predictors
+from stages.lib.images import decoding
 from stages.lib.sources import walk
-from stages.lib.training import head, numpy_head
 
 MAX_MEGAPIXELS = 200    # as data.max_megapixels
 
@@ -33,7 +30,8 @@ def parser():
     found = command_line.Parser(
         prog="python -m commands.predict_images",
         description="Predict the class of images with a fused model.")
-    found.add_argument("model", metavar="MODEL", help="a fused model, .h5")
+    found.add_argument("model", metavar="MODEL",
+                       help="a fused or exported model, .h5 or .tflite")
     found.add_argument("images", metavar="IMAGE", nargs="+",
                        help="a file, a folder, or - for standard input")
     found.add_argument("--top", type=int, default=1, metavar="K",
@@ -46,49 +44,6 @@ def parser():
     found.add_argument("--json", action="store_true",
                        help="print a JSON list instead of a table")
     return found
-
-
-class Predictor:
-    """A fused model and its class names."""
-
-    def __init__(self, path, trust=False):
-        """Load the model at `path`.
-
-        Args:
-            path: of an `.h5` file.
-            trust: load layers that could run code of their own, too.
-
-        Raises:
-            ArtefactError: it cannot be read, or is damaged.
-            PipelineError: it is not a fused model, not trusted, or of another
-                Python.
-        """
-        model_seal.check(path)
-        keras_runtime.check_python(path)
-        if not trust:
-            safe_loading.check(path)
-        self._model = keras_runtime.load_model(path)
-        with h5py.File(path, "r") as file:
-            self._mode = file.attrs.get("resize_mode", "stretch")
-        names = keras_runtime.class_names(path)
-        if names is None or len(self._model.input_shape) != 4:
-            raise errors.PipelineError(
-                f"{path}: not a fused model: it needs an input of images, "
-                "and class_names; `dvc repro` makes one")
-        self.names, self._shape = names, self._model.input_shape[1:3]
-
-    def probabilities(self, pixels):
-        """Return the probability of each class, float64 (classes,).
-
-        Args:
-            pixels: uint8 (h, w, 3), 0..255.  A model of image files accepts
-                any size; for one of arrays, they are scaled to its input.
-        """
-        if self._shape[0] and pixels.shape[:2] != self._shape:
-            pixels = fitting.fit(pixels, self._shape, self._mode)
-        return numpy_head.to_probabilities(
-            self._model.predict_on_batch(pixels[None].astype("float32")),
-            head.gives_logits(self._model))[0]
 
 
 def files(images, failed):
@@ -127,20 +82,54 @@ def pixels(path, limit):
 def predict(model, given, failed):
     """Yield the prediction for each image, a dictionary for JSON.
 
+    Images are decoded ahead, on all cores, while the model computes.
+
     Args:
-        model: `Predictor`.
+        model: as `predictors.load` returns it.
         given: the parsed command line.
         failed: function of path and reason, called for other files.
     """
-    for path in files(given.images, failed):
+    def decoded(path):
+        """Return a path and its pixels, or the reason why there are none."""
         try:
-            p = model.probabilities(pixels(path, given.max_megapixels))
+            return path, model.fitted(pixels(path, given.max_megapixels))
         except errors.PictureError as error:
-            failed(path, error)
+            return path, error
+
+    def computed(batch):
+        """Return pairs of a path and its probabilities."""
+        paths, images = zip(*batch)
+        return zip(paths, model.probabilities(np.stack(images)))
+
+    found = batches(parallel.ordered(decoded, files(given.images, failed)),
+                    model.batch, failed)
+    for pairs in parallel.ordered(computed, found, model.workers):
+        for path, p in pairs:
+            best = [{"class": model.names[k], "probability": float(p[k])}
+                    for k in np.argsort(-p, kind="stable")[:given.top]]
+            yield {"file": path, **best[0], "top": best}
+
+
+def batches(images, count, failed):
+    """Yield lists of up to `count` pairs whose pixels have the same size.
+
+    Args:
+        images: pairs of a path and its pixels, or the reason for `failed`.
+        count: largest length of a list.
+        failed: as `predict`.
+    """
+    batch = []
+    for path, found in images:
+        if isinstance(found, errors.PictureError):
+            failed(path, found)
             continue
-        best = [{"class": model.names[k], "probability": float(p[k])}
-                for k in np.argsort(-p, kind="stable")[:given.top]]
-        yield {"file": path, **best[0], "top": best}
+        if batch and (len(batch) == count
+                      or batch[0][1].shape != found.shape):
+            yield batch
+            batch = []
+        batch.append((path, found))
+    if batch:
+        yield batch
 
 
 def main():
@@ -150,7 +139,7 @@ def main():
     if given.top < 1:
         parser().error("--top must be 1 or more")
     try:
-        model = Predictor(given.model, given.trust)
+        model = predictors.load(given.model, given.trust)
     except errors.PipelineError as error:
         parser().error(str(error))
     wrong = []

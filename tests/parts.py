@@ -10,11 +10,12 @@ import tempfile
 import numpy as np
 from conftest import ROOT
 
-from stages.lib.backbone import applications, backbone, cuts, layers
+from stages.lib.backbone import (
+    applications, backbone, cuts, layers, portable)
 from stages.lib.common import errors, keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.engines import engine
-from stages.lib.fusing import comparison, fused_model
+from stages.lib.fusing import comparison, fused_model, stock_rescaling
 from stages.lib.params import params
 from stages.lib.training import head, tail
 
@@ -141,10 +142,12 @@ def check(application):
     assert not any(differ(layer.get_weights(),
                           fused.get_layer(layer.name).get_weights())
                    for layer in top.layers[1:])
+    of_export = check_portable(fused, pixels)
     both = keras.Model(fused.input, [comparison.feature_tensor(fused, cut),
                                      fused.output])
     again, output = [tensor.numpy() for tensor in both(pixels)]
-    result = {"side": side, "cuts": len(good), "cut": cut, "engine": name,
+    result = {"export_difference": of_export,
+              "side": side, "cuts": len(good), "cut": cut, "engine": name,
               "engine_difference": relative(cached, expected),
               "fused_difference": relative(again, cached),
               "output_difference": relative(output,
@@ -162,6 +165,21 @@ def check(application):
     assert result.get("own_difference", result["output_difference"]) <= (
         ALLOWED_OUTPUT), result
     return {**result, **check_layers(base, application, images)}
+
+
+def check_portable(fused, pixels):
+    """Return how far the model of `export` is from `fused`, for logits.
+
+    Raises:
+        AssertionError: it has other layers than stock layers, or differs.
+    """
+    found = portable.build(fused, stock_rescaling.build)
+    foreign = {type(layer).__name__ for layer in found.layers} & {
+        "Lambda", "TFOpLambda", "SlicingOpLambda", "CustomScaleLayer"}
+    difference = relative(found(pixels, training=False).numpy(),
+                          fused(pixels, training=False).numpy())
+    assert not foreign and difference <= ALLOWED_OUTPUT, difference
+    return difference
 
 
 def check_layers(base, application, images):
@@ -210,5 +228,5 @@ def linear(cached):
     """Return a linear head for the features `cached`, float32 (n, d)."""
     inputs = keras.Input(cached.shape[1:], name="features")
     tensor = keras.layers.Dense(3, name="head_output")(
-        head.normalization(cached)(inputs))
+        head.normalization(cached, 1.0)(inputs))
     return keras.Model(inputs, tensor, name="head")

@@ -10,6 +10,7 @@ import numpy as np
 import parts
 import pytest
 from conftest import stage, tiny_arrays
+from pictures import put, saved
 
 from stages.lib.backbone import backbone, portable
 from stages.lib.common import errors, keras_runtime, seals, stock_layers
@@ -23,7 +24,16 @@ ALL = list(formats.FORMATS)
 L = keras.layers
 
 
-def test_all_formats(project, monkeypatch):
+def predicted(project, monkeypatch, capsys, model):
+    """Return what `predict_images` says of 3 images, by class."""
+    capsys.readouterr()
+    assert not stage(project, monkeypatch, "commands.predict_images", model,
+                     "images", "--top", "10", "--json")
+    return [{best["class"]: best["probability"] for best in one["top"]}
+            for one in json.loads(capsys.readouterr().out)]
+
+
+def test_all_formats(project, monkeypatch, capsys):
     """Each file gives the fused model's probabilities; the .h5 is plain."""
     project.set(export__formats=ALL)
     assert stage(project, monkeypatch, "export") is None
@@ -53,8 +63,21 @@ def test_all_formats(project, monkeypatch):
     with zipfile.ZipFile("models/export/model.tflite") as archive:
         assert archive.read(formats.LABELS).split() == [
             str(k).encode() for k in range(10)]
+    for k, image in enumerate(tiny_arrays()["x_test"][:3]):
+        put(f"images/{k}.png", saved(image, "PNG"))
+    of_fused, *others = [predicted(project, monkeypatch, capsys, name)
+                         for name in ("cifar10.h5", "models/export/model.h5",
+                                      "models/export/model.tflite")]
+    for found in others:
+        assert len(found) == 3
+        assert found == [pytest.approx(one, abs=1e-4) for one in of_fused]
     with open("models/export/model.tflite", "rb") as file:
         before = file.read()
+    for content in (before[:999], b"X" + before[1:], b"", before[:-9]):
+        put("bad.tflite", content)
+        assert stage(project, monkeypatch, "commands.predict_images",
+                     "bad.tflite", "images") == 2
+        assert "bad.tflite: no model can be read" in capsys.readouterr().err
     project.set(export__formats=["tflite"])
     assert stage(project, monkeypatch, "export") is None
     assert sorted(os.listdir("models/export")) == ["export.json",
@@ -158,7 +181,7 @@ def test_right_file_passes(reference):
     """Logits become probabilities; sizes may differ."""
     found, model, rows = reference
     given = formats.stock(model)
-    assert given.layers[-1].name == "probabilities"
+    assert given.layers[-1].name == "head_output_softmax"
     answers = export_check.answers(lambda x: given(x).numpy(), rows)
     compared = found.compare(answers)
     assert compared["class_agreement"] == 1

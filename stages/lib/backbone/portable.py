@@ -43,7 +43,9 @@ def check(given, model):
 
 
 def build(model, rescaled=None):
-    """Return `model` out of stock layers, with its weights and names.
+    """Return `model` out of stock layers, with its weights.
+
+    They have its names, with _ for each /.
 
     Args:
         model: keras.Model of one input.
@@ -94,6 +96,7 @@ def _copy(layer):
     if config.get("activation") == "hard_sigmoid":
         raise _error(f"the layer {layer.name!r} has the activation "
                      "hard_sigmoid, which is another function in Keras 3")
+    config["name"] = config["name"].replace("/", "_")    # not in Keras 3
     return type(layer).from_config(config)
 
 

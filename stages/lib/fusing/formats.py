@@ -1,25 +1,26 @@
 #!/usr/bin/env python3
 """Write a model in the formats that other programs read."""
-import contextlib
+import hashlib
 import io
 import json
-import os
-import sys
 import zipfile
 
 from stages.lib.backbone import portable, weights
 from stages.lib.common import (
-    errors, files, keras_runtime, stock_layers, text)
+    errors, files, keras_runtime, silence, stock_layers, text)
 from stages.lib.common.keras_runtime import keras, tf
-from stages.lib.fusing import stock_rescaling
+from stages.lib.fusing import runtimes, stock_rescaling
 from stages.lib.training import head
 
 OUTPUT = "probabilities"    # the name of the output of all formats
 LABELS = "labels.txt"    # class names, a line each
 # Keys that Keras 2.15 writes for layers that do not take them in Keras 3.
-UNKNOWN = {"DepthwiseConv2D": ("groups",), "SeparableConv2D": ("groups",),
-           "SeparableConv1D": ("groups",), "DepthwiseConv1D": ("groups",),
-           "Conv2DTranspose": ("groups",)}
+OF_KERNEL = tuple(f"kernel_{kind}" for kind in (
+    "initializer", "regularizer", "constraint"))
+UNKNOWN = {"DepthwiseConv1D": ("groups",), "DepthwiseConv2D": ("groups",),
+           "Conv1DTranspose": ("groups",), "Conv2DTranspose": ("groups",),
+           "SeparableConv1D": ("groups", *OF_KERNEL),
+           "SeparableConv2D": ("groups", *OF_KERNEL)}
 # Keras 2.15 loads these by another name only; Keras 3 then has their defaults.
 CUSTOM = ("Adafactor", "AdamW", "Lion")
 
@@ -28,7 +29,7 @@ def with_probabilities(model):
     """Return the fused `model` with probabilities as its output."""
     if not head.gives_logits(model):
         return model
-    softmax = keras.layers.Softmax(name=OUTPUT)
+    softmax = keras.layers.Softmax(name=f"{model.layers[-1].name}_softmax")
     return keras.Model(model.input, softmax(model.output), name=model.name)
 
 
@@ -86,11 +87,12 @@ def savedmodel(model, path, names, _):
     files.write_text(f"{path}/assets.extra/{LABELS}", _lines(names))
 
 
-def tflite(model, path, names, _):
+def tflite(model, path, names, mode):
     """Write a `.tflite` file for LiteRT.
 
-    It ends with a ZIP archive of `LABELS`, as files of TensorFlow Lite carry
-    others: runtimes do not read it.
+    It ends with a ZIP archive, as files of TensorFlow Lite carry others, which
+    runtimes do not read: `LABELS`, and `runtimes.ABOUT` for
+    `commands/predict_images.py`.
 
     Raises:
         EngineError: TensorFlow Lite cannot convert the model.
@@ -102,33 +104,23 @@ def tflite(model, path, names, _):
     try:
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
             [serve.get_concrete_function()], found)
-        with _silence():
-            data = io.BytesIO(converter.convert())
+        with silence.errors_hidden():
+            graph = converter.convert()
     except Exception as error:    # the converter raises anything
         raise errors.EngineError(
             "params.yaml: export.formats: tflite cannot be had: TensorFlow "
             f"Lite does not convert the model ({weights.one_line(error)[:200]}"
             "); remove it from the list") from error
+    data = io.BytesIO(graph)
+    about = {"class_names": names, "resize_mode": mode, "bytes": len(graph),
+             "sha256": hashlib.sha256(graph).hexdigest()}
     with zipfile.ZipFile(data, "a") as archive:
-        entry = zipfile.ZipInfo(LABELS)    # of 1980: the same bytes each time
-        archive.writestr(entry, _lines(names))
+        for name, content in ((LABELS, _lines(names)),
+                              (runtimes.ABOUT, json.dumps(about))):
+            entry = zipfile.ZipInfo(name)    # of 1980: always the same bytes
+            archive.writestr(entry, content)
     with files.replacing(path) as file:
         file.write(data.getvalue())
-
-
-@contextlib.contextmanager
-def _silence():
-    """Hide what the converter prints from C++ on standard error."""
-    sys.stderr.flush()
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)
 
 
 def _lines(names):

@@ -5,10 +5,16 @@ Imports no other file of this project: as a stranger, `serve` is the whole
 program of the process that a file is checked in.
 """
 import contextlib
+import hashlib
+import json
 import os
+import zipfile
 from multiprocessing import connection
 
 import numpy as np
+
+
+ABOUT = "about.json"    # in the ZIP archive at the end of a .tflite file
 
 
 def h5(path):
@@ -37,7 +43,7 @@ def tflite(path):
     interpreter = _interpreter()(model_path=path, num_threads=1)
     given, = interpreter.get_input_details()
     wanted, = interpreter.get_output_details()
-    state = {"shape": None}
+    state = {"shape": None}    # the first batch allocates
 
     def compute(pixels):
         """Return the probabilities of a batch."""
@@ -48,6 +54,8 @@ def tflite(path):
         interpreter.set_tensor(given["index"], pixels)
         interpreter.invoke()
         return interpreter.get_tensor(wanted["index"])
+
+    compute.shape = [int(length) for length in given["shape_signature"]]
     return compute
 
 
@@ -62,6 +70,22 @@ def _interpreter():
             from tensorflow import lite
             return lite.Interpreter
     return Interpreter
+
+
+def about(path):
+    """Return what `formats.tflite` wrote about a file, a dictionary.
+
+    Raises:
+        ValueError, KeyError, OSError, zipfile.BadZipFile: it did not write
+            the file, or the file is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        found = json.loads(archive.read(ABOUT))
+    with open(path, "rb") as file:
+        graph = file.read(found["bytes"])
+    if hashlib.sha256(graph).hexdigest() != found["sha256"]:
+        raise ValueError("damaged: its SHA-256 differs from that inside it")
+    return found
 
 
 FORMATS = {"h5": h5, "savedmodel": savedmodel, "tflite": tflite}

@@ -5,7 +5,7 @@ import numpy as np
 from stages.lib.backbone import portable
 from stages.lib.common.keras_runtime import keras, tf
 
-GREY = "resize"    # the layer whose output is not rounded yet
+NAME = f"{portable.RESCALE}_"    # begins the names of the layers
 LARGE = 12582912    # 1.5 * 2**23: a float32 of this size has no fraction
 
 
@@ -30,7 +30,7 @@ def build(pixels, given):
     else:
         tensor = keras.layers.Resizing(
             side, side, "bilinear", crop_to_aspect_ratio=crop,
-            name=GREY)(pixels)
+            name=f"{NAME}bilinear")(pixels)
     return _rounded(tensor)
 
 
@@ -42,7 +42,7 @@ def _square(pixels, mode):
              else keras.layers.ZeroPadding2D)
     first = [abs(length - square) // 2 for length in (height, width)]
     return layer([(before, abs(length - square) - before) for before, length
-                  in zip(first, (height, width))], name=mode)(pixels)
+                  in zip(first, (height, width))], name=NAME + mode)(pixels)
 
 
 def _antialiased(pixels, side):
@@ -57,11 +57,11 @@ def _antialiased(pixels, side):
         matrix = tf.image.resize(np.eye(length, dtype="float32")[..., None],
                                  (side, length), antialias=True)[..., 0]
         dense = keras.layers.Dense(side, use_bias=False, trainable=False,
-                                   name=f"resize_{axis}")
+                                   name=NAME + axis)
         tensor = dense(keras.layers.Permute(
-            turn, name=f"turn_{axis}")(tensor))
+            turn, name=f"{NAME}turn_{axis}")(tensor))
         dense.set_weights([np.transpose(matrix)])
-    return keras.layers.Permute(turn, name=GREY)(tensor)
+    return keras.layers.Permute(turn, name=f"{NAME}turn")(tensor)
 
 
 def _rounded(tensor):
@@ -70,6 +70,6 @@ def _rounded(tensor):
     A float32 as large as `LARGE` has no fraction: the sum is rounded.  The
     ReLU changes nothing; without it, the two constants would be joined.
     """
-    tensor = keras.layers.Rescaling(1.0, LARGE, name="round_up")(tensor)
-    tensor = keras.layers.ReLU(name="round")(tensor)
+    tensor = keras.layers.Rescaling(1.0, LARGE, name=f"{NAME}up")(tensor)
+    tensor = keras.layers.ReLU(name=f"{NAME}round")(tensor)
     return keras.layers.Rescaling(1.0, -LARGE, name=portable.RESCALE)(tensor)
