@@ -74,7 +74,7 @@ def test_all_formats(project, monkeypatch, capsys):
     with open("models/export/model.tflite", "rb") as file:
         before = file.read()
     for content in (before[:999], b"X" + before[1:], b"", before[:-9]):
-        put("bad.tflite", content)
+        put("./bad.tflite", content)
         assert stage(project, monkeypatch, "commands.predict_images",
                      "bad.tflite", "images") == 2
         assert "bad.tflite: no model can be read" in capsys.readouterr().err
