@@ -1,6 +1,7 @@
 # make demo     set up, then run the whole pipeline on handwritten digits, 1 min
 # make test     set up, then run the style checks and the test suite, 9 minutes
 # make setup    the environment alone, in .venv
+# make onnx     an environment in .venv-onnx, for onnx in export.formats
 # make bench    set up, then run the benchmarks: a table and build/bench.json
 # make sweep    run every application through all parts: docs/applications.md
 # make cuts     list layers: disk space and work as a cut, columns as features
@@ -25,7 +26,7 @@ DEMO := -S data.source=data/raw/digits.yaml -S resize.side=64 \
 # Without git history, as in a ZIP file, the demo has all files not ignored.
 HISTORY := git --git-dir=.git rev-parse --quiet --verify HEAD > /dev/null 2>&1
 
-.PHONY: setup history demo test bench sweep cuts plan verify repair inspect \
+.PHONY: setup history demo test onnx bench sweep cuts plan verify repair inspect \
   study paper lock
 
 setup: $(VENV)/complete
@@ -58,6 +59,13 @@ history:
 test: history setup
 	$(IN_ENVIRONMENT) pycodestyle --exclude='.venv*,build' .
 	$(IN_ENVIRONMENT) python -m pytest
+
+# tf2onnx needs another protobuf than the rest.
+onnx: setup
+	@$(BIN)/python -m venv .venv-onnx
+	@echo "Installing tf2onnx and ONNX Runtime into .venv-onnx: 1.4 GB"
+	@.venv-onnx/bin/python -m pip install --quiet tensorflow-cpu==2.15.1 \
+	  numpy==1.25.2 tf2onnx==1.16.1 onnxruntime
 
 bench: setup
 	@$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/requirements.lock

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Predict the class of image files with a fused or exported model.
 
-In:  a fused model (.h5), or an exported one (.h5, .tflite); image files,
-     folders of them, or - for the bytes of one image on standard input.
+In:  a fused model (.h5), or an exported one (.h5, .tflite, .onnx);
+     image files, folders of them, or - for the bytes of one image on
+     standard input.
 Out: on standard output, a table or JSON; on standard error, a line for each
      file that is not an image.  Exit status: 0, or 1 if a file failed, 2 if
      the command is invalid or the model cannot be read or is not trusted.
@@ -31,7 +32,7 @@ def parser():
         prog="python -m commands.predict_images",
         description="Predict the class of images with a fused model.")
     found.add_argument("model", metavar="MODEL",
-                       help="a fused or exported model, .h5 or .tflite")
+                       help="a fused or exported model: .h5, .tflite, .onnx")
     found.add_argument("images", metavar="IMAGE", nargs="+",
                        help="a file, a folder, or - for standard input")
     found.add_argument("--top", type=int, default=1, metavar="K",

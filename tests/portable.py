@@ -3,8 +3,8 @@
 
 Usage: tests/portable.py PROJECT PYTHON
 
-PROJECT is a finished run on arrays, with h5 and tflite exported; PYTHON an
-interpreter of version 3.11 or 3.12.  Each environment is made with it, used
+PROJECT is a finished run on arrays, whose files are exported once more; PYTHON
+an interpreter of version 3.11 or 3.12.  Each environment is made with it, used
 and deleted, one after the other; seconds and megabytes are printed.
 """
 import glob
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from conftest import ROOT, Project
+from conftest import ROOT, Project, environment
 
 sys.path.insert(0, ROOT)
 
@@ -40,8 +40,30 @@ run, x = model.get_signature_runner(), np.load(sys.argv[2])
 np.save(sys.argv[4], np.concatenate([run(pixels=x[k:k + 1].astype("float32"))[
     "probabilities"] for k in range(len(x))]))
 """
+ONNX = """
+import sys, onnxruntime, numpy as np
+model, x = onnxruntime.InferenceSession(sys.argv[1]), np.load(sys.argv[2])
+batches = [x[k:k + 64].astype("float32") for k in range(0, len(x), 64)]
+np.save(sys.argv[4], np.concatenate([
+    model.run(None, {"pixels": batch})[0] for batch in batches]))
+"""
 ENVIRONMENTS = {"Keras 3": ("model.h5", ["tensorflow-cpu>=2.16"], KERAS),
-                "LiteRT": ("model.tflite", ["ai-edge-litert"], LITERT)}
+                "LiteRT": ("model.tflite", ["ai-edge-litert"], LITERT),
+                "ONNX Runtime": ("model.onnx", ["onnxruntime"], ONNX)}
+
+
+def export(project):
+    """Export all files; `make onnx` makes an environment, deleted here."""
+    project.set(export__formats=["h5", "tflite", "onnx"])
+    before = os.path.exists(os.path.join(ROOT, ".venv-onnx"))
+    try:
+        subprocess.run(["make", "-o", ".venv/complete", "onnx"], cwd=ROOT,
+                       check=True, env=environment())
+        subprocess.run([sys.executable, "-m", "stages.export"],
+                       cwd=project.path, check=True)
+    finally:
+        if not before:
+            shutil.rmtree(os.path.join(ROOT, ".venv-onnx"))
 
 
 def answers(python, file, packages, program, data, folder):
@@ -70,7 +92,8 @@ def answers(python, file, packages, program, data, folder):
             stdout=subprocess.PIPE, text=True, cwd=tempfile.gettempdir(),
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}).stdout
         print(f"portable: {' '.join(packages)}: environment in {made:.0f} s, "
-              f"{sum(inside.values()) * 512 / 1e6:.0f} MB; {os.path.basename(file)} in "
+              f"{sum(inside.values()) * 512 / 1e6:.0f} MB; "
+              f"{os.path.basename(file)} in "
               f"{time.monotonic() - begin:.0f} s {done.strip()}", flush=True)
         return np.load(out)
     finally:
@@ -100,6 +123,7 @@ def check(name, found, expected, labels, scored, allowed):
 def main(path, python):
     """Check every file in its environment; fail if one is wrong."""
     project = Project(os.path.abspath(path))
+    export(project)
     data = [project.file(f"data/prepared/test_{kind}.npy") for kind in "xy"]
     os.chdir(project.path)
     with open("results/metrics.json", encoding="utf-8") as file:

@@ -3,6 +3,9 @@
 import hashlib
 import io
 import json
+import os
+import subprocess
+import tempfile
 import zipfile
 
 from stages.lib.backbone import portable, weights
@@ -10,8 +13,21 @@ from stages.lib.common import (
     errors, files, keras_runtime, silence, stock_layers, text)
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.fusing import runtimes, stock_rescaling
+from stages.lib.params import names as accepted
 from stages.lib.training import head
 
+# Run by `accepted.ONNX_PYTHON`: converts, then adds what predict reads.
+TO_ONNX = """
+import sys
+folder, path, about = sys.argv[1:]
+sys.argv[1:] = ["--saved-model", folder, "--output", path, "--opset", "17"]
+import onnx
+from tf2onnx import convert
+convert.main()
+model = onnx.load(path)
+onnx.helper.set_model_props(model, {"about": about})
+onnx.save(model, path)
+"""
 OUTPUT = "probabilities"    # the name of the output of all formats
 LABELS = "labels.txt"    # class names, a line each
 # Keys that Keras 2.15 writes for layers that do not take them in Keras 3.
@@ -123,6 +139,28 @@ def tflite(model, path, names, mode):
         file.write(data.getvalue())
 
 
+def onnx(model, path, names, mode):
+    """Write an `.onnx` file for ONNX Runtime.
+
+    Its converter runs in an environment of its own, on a SavedModel.
+
+    Raises:
+        EngineError: the converter fails.
+    """
+    about = json.dumps({"class_names": names, "resize_mode": mode})
+    with tempfile.TemporaryDirectory() as folder:
+        savedmodel(model, folder, names, mode)
+        done = subprocess.run(
+            [accepted.ONNX_PYTHON, "-I", "-c", TO_ONNX, folder, path, about],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", check=False)
+    if done.returncode or not os.path.exists(path):
+        said = (done.stdout.strip() or "no message").splitlines()[-1]
+        raise errors.EngineError(
+            "params.yaml: export.formats: onnx cannot be had: tf2onnx does "
+            f"not convert the model ({said[:200]}); remove it from the list")
+
+
 def _lines(names):
     """Return class names, a line each; line ends in them are escaped."""
     return "".join(f"{text.escaped(name)}\n" for name in names)
@@ -130,4 +168,4 @@ def _lines(names):
 
 # Format -> name in models/export, and the function that writes it.
 FORMATS = {"h5": ("model.h5", h5), "savedmodel": ("saved_model", savedmodel),
-           "tflite": ("model.tflite", tflite)}
+           "tflite": ("model.tflite", tflite), "onnx": ("model.onnx", onnx)}

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Models for `commands/predict_images.py`: of Keras, or of TensorFlow Lite.
+"""Models for `commands/predict_images.py`: of Keras, or of small runtimes.
 
 Without a model of Keras, TensorFlow is not imported: it takes seconds.
 """
+import os
 import threading
-import zipfile
 
 from stages.lib.common import errors, files, parallel, silence
 from stages.lib.fusing import runtimes
@@ -12,13 +12,13 @@ from stages.lib.images import fitting
 
 
 def load(path, trust=False):
-    """Return the model at `path`: `KerasModel` or `LiteModel`.
+    """Return the model at `path`: `KerasModel` or `SmallModel`.
 
     Both have: `names` of the classes; `batch`, how many images to compute at
     once; `workers`, how many threads may call `probabilities`; `fitted`.
 
     Args:
-        path: of an `.h5` or `.tflite` file.
+        path: of an `.h5`, `.tflite` or `.onnx` file.
         trust: load layers that could run code of their own, too.
 
     Raises:
@@ -26,7 +26,8 @@ def load(path, trust=False):
         PipelineError: it is not a fused model, not trusted, or of another
             Python.
     """
-    return (LiteModel(path) if path.endswith(".tflite")
+    kind = os.path.splitext(path)[1][1:]
+    return (SmallModel(kind, path) if kind in ("tflite", "onnx")
             else KerasModel(path, trust))
 
 
@@ -84,25 +85,31 @@ class KerasModel(Model):
             model.predict_on_batch(pixels.astype("float32")), logits)
 
 
-class LiteModel(Model):
-    """An exported `.tflite` file: an interpreter for each core."""
+class SmallModel(Model):
+    """An exported `.tflite` or `.onnx` file: an interpreter for each core."""
 
     batch, workers = 1, parallel.CORES
 
-    def __init__(self, path):
-        """Load the model; arguments and errors are those of `load`."""
+    def __init__(self, kind, path):
+        """Load the model; `kind` is a key of `runtimes.FORMATS`.
+
+        Raises:
+            PipelineError: as `load`; or its runtime is not installed.
+        """
         try:
-            about = runtimes.about(path)
             with silence.errors_hidden():
-                compute = runtimes.tflite(path)
-        except (OSError, KeyError, ValueError, RuntimeError,
-                zipfile.BadZipFile) as error:
+                compute = runtimes.load(kind, path)
+        except ImportError as error:
+            raise errors.PipelineError(
+                f"{path}: needs {error.name}; install it (`pip install "
+                f"{error.name}`), or predict with the .h5 file") from error
+        except Exception as error:    # runtimes raise anything
             raise files.no_model(path, error) from error
         shape = compute.shape[1:3]
-        super().__init__(about["class_names"],
+        super().__init__(compute.about["class_names"],
                          tuple(shape) if shape[0] > 0 else None,
-                         about["resize_mode"])
-        self._path, self._first = path, [compute]
+                         compute.about["resize_mode"])
+        self._file, self._first = (kind, path), [compute]
         self._of_thread, self._lock = threading.local(), threading.Lock()
 
     def probabilities(self, pixels):
@@ -121,7 +128,7 @@ class LiteModel(Model):
     def _begin(self, pixels):
         """Give this thread an interpreter, and let it allocate its memory."""
         compute = (self._first.pop() if self._first
-                   else runtimes.tflite(self._path))
+                   else runtimes.load(*self._file))
         with silence.errors_hidden():
             compute(pixels)
         self._of_thread.compute = compute

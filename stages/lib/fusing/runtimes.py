@@ -56,6 +56,26 @@ def tflite(path):
         return interpreter.get_tensor(wanted["index"])
 
     compute.shape = [int(length) for length in given["shape_signature"]]
+    compute.about = _about(path)
+    return compute
+
+
+def onnx(path):
+    """Return the function of an `.onnx` file; see `load`."""
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        path, options, providers=["CPUExecutionProvider"])
+
+    def compute(pixels):
+        """Return the probabilities of a batch."""
+        return session.run(["probabilities"], {"pixels": pixels})[0]
+
+    compute.shape = [length if isinstance(length, int) else -1
+                     for length in session.get_inputs()[0].shape]
+    compute.about = json.loads(
+        session.get_modelmeta().custom_metadata_map["about"])
     return compute
 
 
@@ -72,7 +92,7 @@ def _interpreter():
     return Interpreter
 
 
-def about(path):
+def _about(path):
     """Return what `formats.tflite` wrote about a file, a dictionary.
 
     Raises:
@@ -88,7 +108,8 @@ def about(path):
     return found
 
 
-FORMATS = {"h5": h5, "savedmodel": savedmodel, "tflite": tflite}
+FORMATS = {"h5": h5, "savedmodel": savedmodel, "tflite": tflite,
+           "onnx": onnx}
 
 
 def load(kind, path):
@@ -100,7 +121,9 @@ def load(kind, path):
 
     Returns:
         A function, float32 (n, h, w, 3), 0..255 -> float32 (n, classes),
-        probabilities.  Only one thread may call it at a time.
+        probabilities.  Only one thread may call it at a time.  Those of
+        `tflite` and `onnx` use one core, and have attributes: `shape` of a
+        batch, -1 for any; `about`, with class_names and resize_mode.
     """
     return FORMATS[kind](path)
 

@@ -8,6 +8,7 @@ from multiprocessing import connection
 
 from stages.lib.common import errors, text
 from stages.lib.fusing import runtimes
+from stages.lib.params import names
 
 # -I: neither this folder nor PYTHONPATH is searched.
 PROGRAM = ("import runpy, sys; "
@@ -25,8 +26,9 @@ class Stranger:
             path: of the file, or of the folder.
         """
         self._log, self._path = tempfile.TemporaryFile(), path
+        python = names.ONNX_PYTHON if kind == "onnx" else sys.executable
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", PROGRAM, runtimes.__file__, kind,
+            [python, "-I", "-c", PROGRAM, runtimes.__file__, kind,
              os.path.abspath(path)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self._log,
             cwd=tempfile.gettempdir())

@@ -182,14 +182,19 @@ class Fuse(Group):
 class Export(Group):
     """Files of the fused model for other programs."""
 
-    formats: List[Literal["h5", "savedmodel", "tflite"]]
+    formats: List[Literal["h5", "savedmodel", "tflite", "onnx"]]
 
     @field_validator("formats")
     @classmethod
-    def check_once(cls, formats):
-        """Refuse a format that is named twice."""
+    def check_formats(cls, formats):
+        """Refuse a format that is named twice, or cannot be had here."""
         if len(set(formats)) < len(formats):
             raise ValueError(f"must name each format once, not {formats}")
+        if "onnx" in formats and not os.access(names.ONNX_PYTHON, os.X_OK):
+            raise ValueError(
+                "onnx needs an environment of its own, because its converter "
+                "needs another protobuf; run `make onnx` once, or remove onnx "
+                "from the list")
         return formats
 
 
