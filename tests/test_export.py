@@ -189,6 +189,15 @@ def test_right_file_passes(reference):
     assert compared["difference_to_cached_features"] < 1e-6
 
 
+def test_photographs_in_tflite(reference, tmp_path):
+    """A `.tflite` file accepts photographs of any size."""
+    found, model, rows = reference
+    path = str(tmp_path / "m.tflite")
+    formats.tflite(model, path, ["a", "b", "c"], "stretch")
+    answers = export_check.answers(runtimes.tflite(path), rows)
+    assert found.compare(answers)["class_agreement"] == 1
+
+
 @pytest.mark.parametrize("change", [
     lambda p: p[::-1], lambda p: p[:, ::-1], lambda p: p * np.nan,
     lambda p: p + 0.02, lambda p: p[:, :2]])

@@ -113,7 +113,8 @@ def tflite(model, path, names, mode):
     Raises:
         EngineError: TensorFlow Lite cannot convert the model.
     """
-    found = stock(model)
+    found = (stock(model) if model.input_shape[1] else
+             with_probabilities(model))    # `Resizing` loses the size here
     serve = tf.function(
         lambda pixels: {OUTPUT: found(pixels, training=False)},
         input_signature=[tf.TensorSpec(found.input.shape, name="pixels")])
