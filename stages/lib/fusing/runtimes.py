@@ -40,6 +40,7 @@ def tflite(path):
 
     LiteRT is preferred, because TensorFlow takes seconds to import.
     """
+    described = _about(path)    # first: damaged files crash the interpreter
     interpreter = _interpreter()(model_path=path, num_threads=1)
     given, = interpreter.get_input_details()
     wanted, = interpreter.get_output_details()
@@ -56,7 +57,7 @@ def tflite(path):
         return interpreter.get_tensor(wanted["index"])
 
     compute.shape = [int(length) for length in given["shape_signature"]]
-    compute.about = _about(path)
+    compute.about = described
     return compute
 
 
