@@ -200,7 +200,8 @@ def test_every_out_is_sealed(finished, monkeypatch):
                        *seals.read_json(seals.path(name))["sha256"]}
     assert written - sealed == {"results/refused.json", "results/data.json",
                                 "features/views", "features/evaluation",
-                                "features/manifest.json"}
+                                "features/manifest.json", "models/export"}
+    assert "models/export/export.json" in sealed    # file by file
 
 
 def test_predict(project, monkeypatch, capsys):
