@@ -195,7 +195,8 @@ def test_end_to_end(project, tmp_path, monkeypatch):
         assert float(probability) == pytest.approx(q.max(), abs=1e-4)
     assert done[2].stdout.splitlines()[0].split("\t")[:2] == [
         "test:3", rows[3]["image"]]
-    nearest = done[3].stdout.splitlines()[0].split("\t")    # itself
+    nearest = next(line for line in done[3].stdout.splitlines()
+                   if "\t" in line).split("\t")    # itself
     assert nearest[1] == "0.0000" and nearest[3:] == ["hat", "test/hat/0.jpg"]
     model = keras_runtime.load_model(project.file("photographs.h5"))
     assert model.input_shape == (None, None, None, 3)
