@@ -176,9 +176,11 @@ def check_portable(fused, pixels):
     found = portable.build(fused, stock_rescaling.build)
     foreign = {type(layer).__name__ for layer in found.layers} & {
         "Lambda", "TFOpLambda", "SlicingOpLambda", "CustomScaleLayer"}
-    difference = relative(found(pixels, training=False).numpy(),
-                          fused(pixels, training=False).numpy())
-    assert not foreign and difference <= ALLOWED_OUTPUT, difference
+    expected = fused(pixels, training=False).numpy()
+    difference = relative(found(pixels, training=False).numpy(), expected)
+    graph = relative(fused.predict(pixels, verbose=0), expected)
+    assert not foreign and difference <= max(
+        ALLOWED_OUTPUT, 10 * graph), (difference, graph)    # rounding
     return difference
 
 
