@@ -6,13 +6,12 @@ import os
 
 from stages.lib.common import files
 
-SPLITS = ("validation", "test")
 COLUMNS = [
     "question", "point", "seed", "settings", "application", "side", "cut",
     "epochs", "train_images",
     "validation_images", "test_images",
-    *(f"{split}{bound}" for split in SPLITS for bound in ("", "_low",
-                                                          "_high")),
+    *(f"{split}{bound}" for split in files.SCORED
+      for bound in ("", "_low", "_high")),
     "temperature", "calibration_error", "rows_computed", "extract_seconds",
     "train_seconds", "disk_bytes", "peak_memory_bytes", "attempts",
     "experiment", "revision", "failure"]
@@ -56,23 +55,24 @@ def write(path, points, clone):
     right = {one["experiment"]: (one["labels"], one["right"])
              for one in _read(beside, RIGHT)}
     for point in points:
-        row = {**before.get(settings(point), {}), "question": point.question,
-               "point": point.name, "seed": point.seed,
-               "settings": settings(point)}
+        kept = before.get(settings(point), {})
+        row = {"question": point.question, "point": point.name,
+               "seed": point.seed, "settings": settings(point)}
         if point.digest in done:
             name, baseline = done[point.digest]
             right[name] = _right(shown[name], clone)
             row.update(_scores(shown[name], clone), experiment=name,
                        revision=clone.revision_of(baseline),
                        **_cost(name, journal, timings))
+        elif kept.get("experiment"):
+            row = {**kept, **row}
         else:
             failed = [one["reason"] for one in journal
                       if one["point"].endswith("-" + point.digest)
                       and one["event"] == "failed"]
-            if failed:
-                row["failure"] = failed[-1]
-            elif "failure" not in row:
+            if not failed and not kept:
                 continue
+            row["failure"] = failed[-1] if failed else kept["failure"]
         rows.append([_text(row.get(name)) for name in COLUMNS])
     files.write_csv(path, COLUMNS, rows)
     ours = {row[COLUMNS.index("experiment")] for row in rows}
@@ -126,7 +126,7 @@ def _scores(data, clone):
     """Return the columns that `dvc exp show` has of an experiment."""
     metrics = data["metrics"]["results/metrics.json"]["data"]
     row = {f"{split}{bound}": metrics[split][f"accuracy{bound}"]
-           for split in SPLITS for bound in ("", "_low", "_high")}
+           for split in files.SCORED for bound in ("", "_low", "_high")}
     outs, given = data["outs"], data["params"]["params.yaml"]["data"]
     cut = given["backbone"]["cut"]
     arrays = files.read_json(_object(data, clone, "features/manifest.json")

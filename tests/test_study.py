@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from conftest import ROOT, Project, clone, environment, images
 from kill_extract import processes
 
 from stages.lib.common import files
-from study import points, sources
+from study import points, sources, table
 
 SCORES = ("train_images", "validation", "validation_low", "test", "test_high",
           "temperature", "calibration_error", "disk_bytes")
@@ -95,6 +96,30 @@ def test_study(tmp_path):
                           check=False, env=environment())
     assert done.returncode == 0
     assert files.digest(project.file("build/tiny.csv"), "md5") == before
+
+
+def test_rows_of_other_machines(tmp_path):
+    """A point that succeeded elsewhere stays; one that failed may run here."""
+    path = str(tmp_path / "results.csv")
+    every = [points.Point("q", name, 0, {"train.seed": k})
+             for k, name in enumerate("abc")]
+
+    def clone(*failed):
+        """Return a clone in which these points failed, and no others ran."""
+        return SimpleNamespace(
+            experiments=dict, show=dict, timings=list, journal=lambda: [
+                {"point": one.experiment, "event": "failed", "reason": "here"}
+                for one in failed])
+
+    table.write(path, every, clone(*every[:2]))
+    rows = read(path)
+    assert [row["failure"] for row in rows] == ["here", "here"]
+    rows[0].update(experiment="e", failure="")
+    files.write_csv(path, table.COLUMNS, [row.values() for row in rows])
+    table.write(path, every, clone(every[0], every[2]))
+    assert [(row["point"], row["experiment"], row["failure"])
+            for row in read(path)] == [("a", "e", ""), ("b", "", "here"),
+                                       ("c", "", "here")]
 
 
 def test_derived_sources(tmp_path, monkeypatch):
