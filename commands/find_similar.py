@@ -85,11 +85,10 @@ class Examples:
     def _file(self, path):
         """Return features and pixels of an image file."""
         # TensorFlow takes seconds to start; rows do not need it.
-        from commands import predict_images
         from stages.lib.inspection import frozen_part
         given = self._given
         try:
-            pixels = predict_images.pixels(path, given.data.max_megapixels)
+            pixels = fitting.pixels(path, given.data.max_megapixels)
         except errors.PictureError as error:
             raise errors.SourceError(
                 f"{text.escaped(path)}: {error}; write an image file, or a "

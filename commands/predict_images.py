@@ -20,7 +20,7 @@ import numpy as np
 
 from stages.lib.common import command_line, errors, parallel, stage, text
 from stages.lib.fusing import predictors
-from stages.lib.images import decoding
+from stages.lib.images import fitting
 from stages.lib.sources import walk
 
 MAX_MEGAPIXELS = 200    # as data.max_megapixels
@@ -69,17 +69,6 @@ def files(images, failed):
             failed(path, "no image in it")
 
 
-def pixels(path, limit):
-    """Return the pixels of the image `path`, or - for standard input.
-
-    Raises:
-        PictureError: with the reason.
-    """
-    if path == "-":
-        return decoding.decode(sys.stdin.buffer.read(), limit)
-    return decoding.decode(decoding.read(path), limit)
-
-
 def predict(model, given, failed):
     """Yield the prediction for each image, a dictionary for JSON.
 
@@ -93,7 +82,8 @@ def predict(model, given, failed):
     def decoded(path):
         """Return a path and its pixels, or the reason why there are none."""
         try:
-            return path, model.fitted(pixels(path, given.max_megapixels))
+            return path, model.fitted(fitting.pixels(
+                path, given.max_megapixels))
         except errors.PictureError as error:
             return path, error
 

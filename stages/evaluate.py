@@ -36,9 +36,6 @@ from stages.lib.results import (
 from stages.lib.training import numpy_head, temperature
 
 
-SPLITS = files.SPLITS[1:]    # validation and test
-
-
 def probabilities(splits, classes):
     """Return the predictions of the head, a list of float64 (n, classes).
 
@@ -59,18 +56,20 @@ def probabilities(splits, classes):
     return [head.probabilities(model, x) for x in splits]
 
 
-def of_views(views, classes):
-    """Return split -> mean of the predictions of all views, float64.
+def of_views(views, labels, predictions):
+    """Return the scores of the mean of all views, of each split.
 
     Args:
-        views: `evaluate.views`, two or more.
-        classes: number of classes.
+        views: `evaluate.views` but the first; if there are none, returns {}.
+        labels: of the splits, integer (n,).
+        predictions: of the splits, then of each view of the first split, and
+            of the second, float64 (n, classes).
     """
-    manifest.of_evaluation()
-    return {split: np.mean(probabilities(
-        [manifest.features(split)] + [
-            manifest.features(f"{manifest.EVALUATION}{split}/{view}")
-            for view in views[1:]], classes), axis=0) for split in SPLITS}
+    count = len(files.SCORED)
+    further = np.arange(count, len(predictions)).reshape(count, -1)
+    return {f"{split}_views": scores.scores(np.mean(
+        [predictions[k], *(predictions[i] for i in further[k])], axis=0),
+        labels[k]) for k, split in enumerate(files.SCORED) if views}
 
 
 def without_leaks(predictions, labels):
@@ -142,15 +141,15 @@ def main():
     seals.check("resize", "data/resized/test_x.npy")
     seals.check("train", "results/history.csv")
     names = manifest.read()["class_names"]
-    features, labels = zip(*map(manifest.labelled, SPLITS))
-    predictions = probabilities(features, len(names))
+    features, labels = zip(*map(manifest.labelled, files.SCORED))
+    views = given.views[1:]
+    predictions = probabilities([*features, *(
+        manifest.features(f"{manifest.EVALUATION}{split}/{view}")
+        for split in files.SCORED for view in views)], len(names))
     metrics = {"temperature": temperature.read(), **{
         split: scores.scores(p, y) for split, p, y in zip(
-            SPLITS, predictions, labels)}}
-    if given.views[1:]:
-        metrics.update({
-            f"{split}_views": scores.scores(p, y) for y, (split, p) in zip(
-                labels, of_views(given.views, len(names)).items())})
+            files.SCORED, predictions, labels)},
+        **of_views(views, labels, predictions)}
     unseen = numpy_head.validation()
     if unseen:    # now, the head has seen validation
         metrics["validation"] = unseen
@@ -167,7 +166,7 @@ def main():
     mistakes.draw(arrays.open_array("data/resized/test_x.npy", ndim=4),
                   predictions, labels, names, "results/mistakes.png")
     accuracy = metrics["test"]["accuracy"]
-    if given.views[1:]:
+    if views:
         print(f"evaluate: mean of {len(given.views)} views: test accuracy "
               f"{metrics['test_views']['accuracy']:.4f}")
     print(f"evaluate: test accuracy {accuracy:.4f}" + (

@@ -16,7 +16,6 @@ if not __package__:    # run as a file
     __import__("stages")    # checks this Python
 
 import contextlib
-import glob
 import os
 import shutil
 
@@ -76,8 +75,6 @@ def describe(kind, model, path):
         model: the fused model.
         path: of the file or folder.
     """
-    inside = sorted(filter(os.path.isfile, glob.glob(
-        f"{path}/**", recursive=True))) if os.path.isdir(path) else [path]
     return {"name": os.path.basename(path), "format": kind,
             "input": {"name": "pixels", "dtype": "float32",
                       "shape": model.input_shape},
@@ -86,7 +83,7 @@ def describe(kind, model, path):
             "softmax_added": model.layers[-1].get_config().get(
                 "activation") == "linear",
             "sha256": {os.path.relpath(one, PART): files.digest(one, "sha256")
-                       for one in inside}}
+                       for one in files.inside(path)}}
 
 
 def main():

@@ -28,7 +28,6 @@ from stages.lib.engines import engine
 from stages.lib.images import views
 from stages.lib.params import names, params
 
-SCORED = files.SPLITS[1:]    # those that `evaluate` scores
 VIEWS = "features/views"
 EVALUATION = os.path.dirname(manifest.EVALUATION_PATH)
 ABOUT = """Each further view of extract.views has an array here; row by row,
@@ -59,7 +58,7 @@ def images(given):
             **{f"views/{view}": of("train", view)
                for view in given.extract.views[1:]},
             **{f"{manifest.EVALUATION}{split}/{view}": of(split, view)
-               for split in SCORED for view in given.evaluate.views[1:]}}
+               for split in files.SCORED for view in given.evaluate.views[1:]}}
 
 
 def check(images):
@@ -113,12 +112,10 @@ def finish(cache, class_names):
     described = {
         path: {"rows": len(arrays.open_array(path)), "sha256": digest}
         for path, digest in compute.publish(cache).items()}
-    ours = {path for path in described if path.startswith(EVALUATION)}
-    for path, wanted in ((manifest.EVALUATION_PATH, ours),
-                         (manifest.PATH, described.keys() - ours)):
+    for path in reversed(manifest.PATHS):
         manifest.write(cache.key, class_names, {
-            name: described[name] for name in described if name in wanted},
-            path)
+            name: one for name, one in described.items()
+            if manifest.of_array(name) == path}, path)
 
 
 def main():

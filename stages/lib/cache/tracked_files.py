@@ -27,10 +27,7 @@ class Out(NamedTuple):
     @property
     def files(self):
         """Return the files of this out, one unless it is a folder."""
-        if not os.path.isdir(self.path):
-            return [self.path] if os.path.exists(self.path) else []
-        return sorted(os.path.join(folder, name) for folder, _, names
-                      in os.walk(self.path) for name in names)
+        return files.inside(self.path) if os.path.exists(self.path) else []
 
 
 class Project:

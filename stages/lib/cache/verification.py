@@ -11,7 +11,6 @@ from stages.lib.cache import row_store, tracked_files
 from stages.lib.common import errors, files, manifest, seals
 
 SHOWN = 10    # damaged rows
-MANIFESTS = manifest.PATH, manifest.EVALUATION_PATH
 
 
 class Fault(NamedTuple):
@@ -115,7 +114,7 @@ class Verification:
     def _why(self, path, md5):
         """Return what is wrong with a file that is as in dvc.lock, or None.
         """
-        if path in MANIFESTS or path.startswith(
+        if path in manifest.PATHS or path.startswith(
                 os.path.dirname(seals.path("", self.project.folder)) + "/"):
             try:
                 seals.read_json(path)
@@ -124,7 +123,7 @@ class Verification:
         seal, expected = self._sealed.get(path, (None, None))
         try:
             if seal and expected != (files.digest(path, "sha256")
-                                     if seal in MANIFESTS
+                                     if seal in manifest.PATHS
                                      else seals.digest(path)):
                 return f"differs from {seal}" + damaged_rows(path)
         except errors.ArtefactError:    # not even an array
@@ -144,7 +143,7 @@ def _sealed(project):
                           in seals.read_json(seal)["sha256"].items()})
         except (errors.ArtefactError, KeyError, AttributeError):
             continue
-    for sealed in () if project.folder else MANIFESTS:
+    for sealed in () if project.folder else manifest.PATHS:
         with contextlib.suppress(errors.ArtefactError, KeyError,
                                  AttributeError):
             found.update({path: (sealed, array["sha256"]) for path, array

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check that this Python has what the pipeline needs, before its imports.
+"""Environments: check this Python, before its imports; find that of ONNX.
 
 Python 3.8 and later can parse this file.  (`importlib.metadata` takes 20 ms.)
 """
@@ -7,6 +7,9 @@ import importlib.util
 import os
 import sys
 
+# `make onnx` makes it, beside the environment of the running Python.
+ONNX_PYTHON = os.path.join(os.path.dirname(sys.prefix), ".venv-onnx", "bin",
+                           "python")
 OLDEST, TOO_NEW = (3, 9), (3, 12)    # of TensorFlow 2.15
 
 

@@ -11,6 +11,7 @@ import shutil
 from stages.lib.common import errors
 
 SPLITS = ("train", "validation", "test")
+SCORED = SPLITS[1:]    # by `evaluate`
 HEAD = "models/head.h5"    # the trained head, with its tail if there is a cut
 HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]    # of each epoch
 PARENT = os.getppid()
@@ -139,6 +140,14 @@ def read_json(path):
             return json.load(file)
     except (OSError, ValueError) as error:
         raise unusable(path, error) from error
+
+
+def inside(path):
+    """Return the files in the folder `path`, sorted; [path] for a file."""
+    if not os.path.isdir(path):
+        return [path]
+    return sorted(os.path.join(folder, name)
+                  for folder, _, names in os.walk(path) for name in names)
 
 
 def read_columns(path, numbers, texts=()):

@@ -2,12 +2,14 @@
 """The cached features, and the manifest that says how they were computed."""
 import hashlib
 import json
+import os
 
 from stages.lib.common import arrays, errors, files, seals
 
 PATH = "features/manifest.json"
 EVALUATION = "evaluation/"    # its arrays have a manifest of their own
 EVALUATION_PATH = f"features/{EVALUATION}manifest.json"
+PATHS = PATH, EVALUATION_PATH
 REPAIR = files.REPAIR
 
 
@@ -23,16 +25,13 @@ def write(key, class_names, described, path=PATH):
                             "arrays": described})
 
 
-def of_evaluation():
-    """Return the manifest of the views for evaluation, a dictionary.
+def of_array(path):
+    """Return the path of the manifest that describes the array at `path`.
 
-    They have their own, so that `train` and `fuse`, which do not read them,
-    do not run when they change.
-
-    Raises:
-        ArtefactError: missing, damaged, or of other features than `PATH`.
+    The views for evaluation have their own, so that `train` and `fuse`, which
+    do not read them, do not run when they change.
     """
-    return read(read()["key"], EVALUATION_PATH)
+    return PATHS[path.startswith(os.path.dirname(EVALUATION_PATH) + "/")]
 
 
 def read(key=None, path=PATH):
@@ -62,16 +61,17 @@ def features(name):
             split, "/" and a view.
 
     Raises:
-        ArtefactError: missing, damaged, or changed since `extract` wrote it.
+        ArtefactError: missing, damaged, or changed since `extract` wrote it;
+            or its manifest is of other features than `PATH`.
     """
     path = f"features/{name}_x.npy"
     array = arrays.open_array(path)
-    ours = name.startswith(EVALUATION)
-    described = (of_evaluation() if ours else read())["arrays"].get(path)
+    sealed = of_array(path)
+    described = read(read()["key"], sealed)["arrays"].get(path)
     if not described or files.digest(path, "sha256") != described["sha256"]:
         raise errors.ArtefactError(
             f"{path}: its SHA-256 differs from that in "
-            f"{EVALUATION_PATH if ours else PATH}; {REPAIR}")
+            f"{sealed}; {REPAIR}")
     return array
 
 

@@ -56,17 +56,9 @@ def write(file):
     ours, seal = outs(project).get(stage, ()), path(stage, project)
     if seal in ours:
         write_json(seal, {"sha256": {
-            name: digest(name) for out in ours for name in _files(out)
+            name: digest(name) for out in ours for name in files.inside(out)
             if out != seal and not (stage == "prepare"
                                     and out.startswith("results/"))}})
-
-
-def _files(out):
-    """Return the paths of an out, a file, or of the files in its folder."""
-    if not os.path.isdir(out):
-        return [out]
-    return sorted(os.path.join(folder, name)
-                  for folder, _, names in os.walk(out) for name in names)
 
 
 def digest(name):

@@ -10,13 +10,12 @@ import zipfile
 
 from stages.lib.backbone import portable, weights
 from stages.lib.common import (
-    errors, files, keras_runtime, silence, stock_layers, text)
+    environment, errors, files, keras_runtime, silence, stock_layers, text)
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.fusing import runtimes, stock_rescaling
-from stages.lib.params import names as accepted
 from stages.lib.training import head
 
-# Run by `accepted.ONNX_PYTHON`: converts, then adds what predict reads.
+# Run by `environment.ONNX_PYTHON`: converts, then adds what predict reads.
 TO_ONNX = """
 import sys
 folder, path, about = sys.argv[1:]
@@ -96,11 +95,15 @@ def savedmodel(model, path, names, _):
     """
     found, module = with_probabilities(model), tf.Module()
     module.weights = found.weights
-    serve = tf.function(
-        lambda pixels: {OUTPUT: found(pixels, training=False)},
-        input_signature=[tf.TensorSpec(found.input.shape, name="pixels")])
-    tf.saved_model.save(module, path, signatures=serve)
+    tf.saved_model.save(module, path, signatures=_served(found))
     files.write_text(f"{path}/assets.extra/{LABELS}", _lines(names))
+
+
+def _served(model):
+    """Return `model` as a tf.function, pixels -> probabilities by name."""
+    return tf.function(
+        lambda pixels: {OUTPUT: model(pixels, training=False)},
+        input_signature=[tf.TensorSpec(model.input.shape, name="pixels")])
 
 
 def tflite(model, path, names, mode):
@@ -115,12 +118,9 @@ def tflite(model, path, names, mode):
     """
     found = (stock(model) if model.input_shape[1] else
              with_probabilities(model))    # `Resizing` loses the size here
-    serve = tf.function(
-        lambda pixels: {OUTPUT: found(pixels, training=False)},
-        input_signature=[tf.TensorSpec(found.input.shape, name="pixels")])
     try:
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [serve.get_concrete_function()], found)
+            [_served(found).get_concrete_function()], found)
         with silence.errors_hidden():
             graph = converter.convert()
     except Exception as error:    # the converter raises anything
@@ -152,7 +152,8 @@ def onnx(model, path, names, mode):
     with tempfile.TemporaryDirectory() as folder:
         savedmodel(model, folder, names, mode)
         done = subprocess.run(
-            [accepted.ONNX_PYTHON, "-I", "-c", TO_ONNX, folder, path, about],
+            [environment.ONNX_PYTHON, "-I", "-c", TO_ONNX, folder, path,
+             about],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             errors="replace", check=False)
     if done.returncode or not os.path.exists(path):

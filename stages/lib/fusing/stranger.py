@@ -6,9 +6,8 @@ import sys
 import tempfile
 from multiprocessing import connection
 
-from stages.lib.common import errors, text
+from stages.lib.common import environment, errors, text
 from stages.lib.fusing import runtimes
-from stages.lib.params import names
 
 # -I: neither this folder nor PYTHONPATH is searched.
 PROGRAM = ("import runpy, sys; "
@@ -26,7 +25,8 @@ class Stranger:
             path: of the file, or of the folder.
         """
         self._log, self._path = tempfile.TemporaryFile(), path
-        python = names.ONNX_PYTHON if kind == "onnx" else sys.executable
+        python = (environment.ONNX_PYTHON if kind == "onnx"
+                  else sys.executable)
         self._process = subprocess.Popen(
             [python, "-I", "-c", PROGRAM, runtimes.__file__, kind,
              os.path.abspath(path)], stdin=subprocess.PIPE,

@@ -1,7 +1,25 @@
 #!/usr/bin/env python3
-"""Scale a photograph to the size of the images of an array."""
+"""Open a photograph that is no image of a data set; bring it to their size."""
+import sys
+
 import numpy as np
 from PIL import Image, ImageOps
+
+from stages.lib.images import decoding
+
+
+def pixels(path, limit):
+    """Return the pixels of the image `path`, or - for standard input.
+
+    Args:
+        path: of a file.
+        limit: as `decoding.decode`, in megapixels.
+
+    Raises:
+        PictureError: with the reason.
+    """
+    return decoding.decode(sys.stdin.buffer.read() if path == "-"
+                           else decoding.read(path), limit)
 
 
 def fit(pixels, shape, mode):

@@ -5,7 +5,6 @@ They are tables, because TensorFlow takes seconds to import.  A test compares
 them with what Keras and `stages/lib` implement.
 """
 import os
-import sys
 import re
 
 from stages.lib.common import yaml_models
@@ -40,9 +39,6 @@ OPTIMIZERS = ("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
               "Ftrl", "Lion", "Nadam", "RMSprop", "SGD")
 SAVED = (".h5", ".hdf5", ".keras")    # files of a whole model
 TABLES = (".csv", ".tsv", ".parquet")    # of paths of photographs
-# `make onnx` makes it, beside the environment of the running Python.
-ONNX_PYTHON = os.path.join(os.path.dirname(sys.prefix), ".venv-onnx", "bin",
-                           "python")
 IDENTITY = "identity"    # the view that changes nothing
 VIEW_PARTS = ("hflip", "up", "down", "left", "right", "zoom")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Dict, List, Literal, Optional, Union
 from pydantic import (AfterValidator, BaseModel, ConfigDict, Field,
                       field_validator, model_validator)
 
-from stages.lib.common import yaml_models
+from stages.lib.common import environment, yaml_models
 from stages.lib.params import names
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -190,7 +190,8 @@ class Export(Group):
         """Refuse a format that is named twice, or cannot be had here."""
         if len(set(formats)) < len(formats):
             raise ValueError(f"must name each format once, not {formats}")
-        if "onnx" in formats and not os.access(names.ONNX_PYTHON, os.X_OK):
+        if "onnx" in formats and not os.access(
+                environment.ONNX_PYTHON, os.X_OK):
             raise ValueError(
                 "onnx needs an environment of its own, because its converter "
                 "needs another protobuf; run `make onnx` once, or remove onnx "
