@@ -12,6 +12,8 @@ BY_OTHERS = {    # run by whoever runs this test
     "make setup", "make test", "make demo", ". .venv/bin/activate"}
 SMALLER = {    # the same commands, in a fraction of the time
     "resize.side=128": "resize.side=32", "train.epochs=40": "train.epochs=2",
+    "resize.side=224 -S 'extract": "resize.side=32 -S 'extract",
+    "train.epochs=60": "train.epochs=2",
     "train.epochs=20": "train.epochs=1", "tail.epochs=10": "tail.epochs=1",
     "hflip,left,right,hflip+up,hflip+down": "hflip",
     "hflip,left+up,hflip+right+down": "left+up"}
