@@ -28,8 +28,6 @@ from stages.lib.engines import engine
 from stages.lib.images import views
 from stages.lib.params import names, params
 
-VIEWS = "features/views"
-EVALUATION = os.path.dirname(manifest.EVALUATION_PATH)
 ABOUT = """Each further view of extract.views has an array here; row by row,
 it shows the images of ../train_x.npy.
 """
@@ -106,9 +104,9 @@ def look_up(given):
 def finish(cache, class_names):
     """Publish the arrays under features/, the manifests last."""
     files.check_dvc()
-    for folder in (VIEWS, EVALUATION):
-        shutil.rmtree(folder, ignore_errors=True)
-    files.write_text(f"{VIEWS}/README.txt", ABOUT)
+    for path in manifest.FIXED:
+        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+    files.write_text(manifest.VIEWS_README, ABOUT)
     described = {
         path: {"rows": len(arrays.open_array(path)), "sha256": digest}
         for path, digest in compute.publish(cache).items()}

@@ -5,6 +5,7 @@
 """
 import glob
 import os
+import shutil
 
 import h5py
 import numpy as np
@@ -202,6 +203,21 @@ def test_every_out_is_sealed(finished, monkeypatch):
                                 "features/views", "features/evaluation",
                                 "features/manifest.json", "models/export"}
     assert "models/export/export.json" in sealed    # file by file
+
+
+def test_missing_folder(project, monkeypatch):
+    """Its files are named, although DVC's list of them is gone, too."""
+    before = project.md5()
+    for name, inner in (("features/views", "README.txt"),
+                        ("features/evaluation", "manifest.json"),
+                        ("models/export", "export.json")):
+        md5 = before[name]
+        os.unlink(project.file(f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"))
+        shutil.rmtree(project.file(name))
+        assert f"{name}/{inner}" in named(
+            stage(project, monkeypatch, VERIFY, name))
+    assert stage(project, monkeypatch, VERIFY, "--repair") is None
+    assert project.md5() == before
 
 
 def test_predict(project, monkeypatch, capsys):

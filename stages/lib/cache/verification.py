@@ -82,7 +82,10 @@ class Verification:
     def _check(self, out):
         """Add the faults of `out`."""
         if not os.path.exists(out.path):
-            self.faults.append(Fault(out.path, "missing", out))
+            known = {*self._of(out), *self._sealed, *manifest.FIXED}
+            self.faults += [
+                Fault(path, "missing", out) for path in sorted(known)
+                if path == out.path or path.startswith(f"{out.path}/")]
             return
         digests = {path: self.digests[path] for path in out.files}
         md5 = digests.get(out.path)

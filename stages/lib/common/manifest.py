@@ -10,6 +10,8 @@ PATH = "features/manifest.json"
 EVALUATION = "evaluation/"    # its arrays have a manifest of their own
 EVALUATION_PATH = f"features/{EVALUATION}manifest.json"
 PATHS = PATH, EVALUATION_PATH
+VIEWS_README = "features/views/README.txt"
+FIXED = EVALUATION_PATH, VIEWS_README    # of folders that may have no arrays
 REPAIR = files.REPAIR
 
 
