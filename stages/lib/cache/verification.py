@@ -137,21 +137,32 @@ class Verification:
 
 
 def _sealed(project):
-    """Return path -> its seal and its digest, of all that can be read."""
+    """Return path -> its seal and its digest, of all that can be read.
+
+    A seal that is missing is read in DVC's cache.
+    """
+    copies = {out.path: project.object(out.md5) for out in project.outs}
     found = {}
     for stage in project.stages:
         seal = seals.path(stage, project.folder)
         try:
             found.update({path: (seal, digest) for path, digest
-                          in seals.read_json(seal)["sha256"].items()})
+                          in seals.read_json(_copy(seal, copies))[
+                              "sha256"].items()})
         except (errors.ArtefactError, KeyError, AttributeError):
             continue
     for sealed in () if project.folder else manifest.PATHS:
         with contextlib.suppress(errors.ArtefactError, KeyError,
                                  AttributeError):
             found.update({path: (sealed, array["sha256"]) for path, array
-                          in manifest.read(path=sealed)["arrays"].items()})
+                          in manifest.read(path=_copy(sealed, copies))[
+                              "arrays"].items()})
     return found
+
+
+def _copy(path, copies):
+    """Return `path`, or if it is missing that of its copy, if it has one."""
+    return path if os.path.exists(path) else copies.get(path, path)
 
 
 def damaged_rows(path):
