@@ -4,12 +4,15 @@
 Usage: tests/sweep.py [APPLICATION ...]
 
 Results are kept in build/sweep.json, so that an interrupted sweep resumes;
-at the end docs/applications.md is written.
+at the end docs/applications.md is written.  Keras 3 gets an environment,
+build/keras3, from python3.11 or python3.12.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -27,7 +30,7 @@ accepts, with random weights, at the smallest side that it accepts of
 engine is TensorFlow Lite, or TensorFlow if TensorFlow Lite cannot convert the
 frozen part.
 
-The last three columns are relative to the largest value:
+The next three columns are relative to the largest value:
 
 - engine - Keras: features of the engine and of Keras. The limit is {allowed:g}.
 - fused - cached: features of the fused model, saved and loaded, and the cached
@@ -43,13 +46,34 @@ head(features of the fused model), with the same limit.
 The fused model is built from the trained layers, saved and loaded, and a base
 without the trained weights. It must contain the trained weights exactly.
 
-| application | side | cuts | cut | engine | engine - Keras | fused - cached | outputs |
-|---|---|---|---|---|---|---|---|
+The last column is the `.h5` file of the stage `export`: the largest difference to the
+fused model, in Keras 2.15 (logits) / in Keras {keras3} (probabilities). The limit is
+that of outputs. Where Keras 2.15 run eagerly and as a graph already differ by more than
+{allowed:g}, all kernels are multiplied by the factor in parentheses.
+
+| application | side | cuts | cut | engine | engine - Keras | fused - cached | outputs | exported `.h5` |
+|---|---|---|---|---|---|---|---|---|
 """    # noqa: E501: a table
 
 
-def write_table(done):
-    """Write docs/applications.md."""
+def keras3():
+    """Return the Python of an environment with Keras 3, and its version."""
+    python = os.path.join(ROOT, "build", "keras3", "bin", "python")
+    if not os.path.exists(python):
+        found = shutil.which("python3.11") or shutil.which("python3.12")
+        if not found:
+            sys.exit("sweep: needs python3.11 or python3.12, for Keras 3")
+        subprocess.run([found, "-m", "venv", f"{ROOT}/build/keras3"],
+                       check=True, cwd=tempfile.gettempdir())
+        subprocess.run([python, "-m", "pip", "install", "--quiet",
+                        "tensorflow-cpu>=2.16"], check=True)
+    return python, subprocess.run(
+        [python, "-m", "pip", "show", "keras"], check=True, text=True,
+        stdout=subprocess.PIPE).stdout.split("Version: ")[1].split()[0]
+
+
+def write_table(done, version):
+    """Write docs/applications.md; `version` is that of Keras 3."""
     rows = [f"| {name} | {r['side']} | {r['cuts']} | `{r['cut']}` | "
             f"{r['engine']} | {r['engine_difference']:.1e}"
             + (f" ({r['keras_difference']:.1e})"
@@ -57,13 +81,15 @@ def write_table(done):
             f"{r['fused_difference']:.1e} | {r['output_difference']:.1e}"
             + (f" ({r['own_difference']:.1e})"
                if "own_difference" in r else "")
-            + " |"
+            + f" | {r['export']['keras2']:.1e} / {r['export']['keras3']:.1e}"
+            + (f" ({r['export']['calm']:.2g})"
+               if r["export"]["calm"] < 1 else "") + " |"
             if "side" in r else
-            f"| {name} | FAILED: {r['error']} | | | | | | |"
+            f"| {name} | FAILED: {r['error']} | | | | | | | |"
             for name, r in sorted(done.items())]
     with open(TABLE, "w", encoding="utf-8") as file:
         file.write(ABOUT.format(sides=", ".join(map(str, parts.SIDES)),
-                                allowed=parts.ALLOWED,
+                                allowed=parts.ALLOWED, keras3=version,
                                 outputs=parts.ALLOWED_OUTPUT)
                    + "\n".join(rows) + "\n")
 
@@ -71,8 +97,9 @@ def write_table(done):
 def main(given):
     """Check `given`, or all that are not done, each in its own process."""
     os.makedirs(os.path.dirname(DONE), exist_ok=True)
+    python, version = keras3()
     if len(given) == 1:
-        print(json.dumps(parts.check(given[0])))
+        print(json.dumps(parts.check(given[0], python)))
         return
     done = {}
     if os.path.exists(DONE):
@@ -90,7 +117,7 @@ def main(given):
         print(name, json.dumps(done[name]), flush=True)
         with open(DONE, "w", encoding="utf-8") as file:
             json.dump(done, file, indent=1)
-    write_table(done)
+    write_table(done, version)
     failed = [name for name, result in done.items() if "side" not in result]
     if failed:
         sys.exit(f"sweep: failed: {', '.join(failed)}")
