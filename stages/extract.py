@@ -84,7 +84,7 @@ def look_up(given):
     Raises:
         PlanError: the features do not fit on disk or into memory.
         ArtefactError: the resized images are missing or damaged.
-        BackboneError: a format of export.formats cannot be had.
+        BackboneError, EngineError: a format of export.formats cannot be had.
     """
     keras_runtime.reset(seed=0)
     frozen = layers.build(given)

@@ -148,6 +148,23 @@ def test_refused_before_training(project, monkeypatch, tmp_path, make, reason):
         assert reason in line and "\n" not in line
 
 
+def test_conversion_is_tried_before_training(project, monkeypatch, tmp_path):
+    """A saved model that TensorFlow Lite cannot convert stops extract."""
+    keras_runtime.reset(0)
+    pixels = keras.Input((32, 32, 3))
+    keras.Model(pixels, L.UpSampling2D(interpolation="bicubic")(pixels)).save(
+        tmp_path / "m.h5")
+    project.set(backbone__application=str(tmp_path / "m.h5"),
+                backbone__options={}, extract__engine="tensorflow",
+                export__formats=["tflite"])
+    for name in ("extract", "train"):
+        line = stage(project, monkeypatch, name)
+        assert line.startswith(f"{name}: params.yaml: export.formats: tflite "
+                               "cannot be had: TensorFlow Lite does not ")
+        assert "\n" not in line
+    assert not os.path.exists(project.file("features/scratch/key.json"))
+
+
 class Rows(list):
     """Rows as of `sample.Sample`."""
 

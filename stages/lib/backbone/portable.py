@@ -6,7 +6,7 @@ TensorFlow in a graph (TFOpLambda).
 """
 import numpy as np
 
-from stages.lib.backbone import graph, weights
+from stages.lib.backbone import converters, graph, weights
 from stages.lib.common import errors
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import names
@@ -36,10 +36,11 @@ def check(given, model):
 
     Raises:
         BackboneError: as `build`.
+        EngineError: as `converters.check`.
     """
-    if names.is_saved_model(given.backbone.application) and (
-            set(given.export.formats) - {"savedmodel"}):
-        build(model())
+    formats = set(given.export.formats) - {"savedmodel"}
+    if formats and names.is_saved_model(given.backbone.application):
+        converters.check(build(model()), formats)
 
 
 def build(model, rescaled=None):

@@ -3,30 +3,15 @@
 import hashlib
 import io
 import json
-import os
-import subprocess
 import tempfile
 import zipfile
 
-from stages.lib.backbone import portable, weights
-from stages.lib.common import (
-    environment, errors, files, keras_runtime, silence, stock_layers, text)
+from stages.lib.backbone import converters, portable
+from stages.lib.common import files, keras_runtime, stock_layers, text
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.fusing import runtimes, stock_rescaling
 from stages.lib.training import head
 
-# Run by `environment.ONNX_PYTHON`: converts, then adds what predict reads.
-TO_ONNX = """
-import sys
-folder, path, about = sys.argv[1:]
-sys.argv[1:] = ["--saved-model", folder, "--output", path, "--opset", "17"]
-import onnx
-from tf2onnx import convert
-convert.main()
-model = onnx.load(path)
-onnx.helper.set_model_props(model, {"about": about})
-onnx.save(model, path)
-"""
 OUTPUT = "probabilities"    # the name of the output of all formats
 LABELS = "labels.txt"    # class names, a line each
 # Keys that Keras 2.15 writes for layers that do not take them in Keras 3.
@@ -93,9 +78,8 @@ def savedmodel(model, path, names, _):
     Its signature is `serving_default`: pixels -> probabilities.  The names of
     the classes are in `assets.extra`, where users keep files of their own.
     """
-    found, module = with_probabilities(model), tf.Module()
-    module.weights = found.weights
-    tf.saved_model.save(module, path, signatures=_served(found))
+    found = with_probabilities(model)
+    converters.savedmodel(_served(found), found, path)
     files.write_text(f"{path}/assets.extra/{LABELS}", _lines(names))
 
 
@@ -118,16 +102,7 @@ def tflite(model, path, names, mode):
     """
     found = (stock(model) if model.input_shape[1] else
              with_probabilities(model))    # `Resizing` loses the size here
-    try:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [_served(found).get_concrete_function()], found)
-        with silence.errors_hidden():
-            graph = converter.convert()
-    except Exception as error:    # the converter raises anything
-        raise errors.EngineError(
-            "params.yaml: export.formats: tflite cannot be had: TensorFlow "
-            f"Lite does not convert the model ({weights.one_line(error)[:200]}"
-            "); remove it from the list") from error
+    graph = converters.tflite(_served(found), found)
     data = io.BytesIO(graph)
     about = {"class_names": names, "resize_mode": mode, "bytes": len(graph),
              "sha256": hashlib.sha256(graph).hexdigest()}
@@ -151,16 +126,7 @@ def onnx(model, path, names, mode):
     about = json.dumps({"class_names": names, "resize_mode": mode})
     with tempfile.TemporaryDirectory() as folder:
         savedmodel(model, folder, names, mode)
-        done = subprocess.run(
-            [environment.ONNX_PYTHON, "-I", "-c", TO_ONNX, folder, path,
-             about],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", check=False)
-    if done.returncode or not os.path.exists(path):
-        said = (done.stdout.strip() or "no message").splitlines()[-1]
-        raise errors.EngineError(
-            "params.yaml: export.formats: onnx cannot be had: tf2onnx does "
-            f"not convert the model ({said[:200]}); remove it from the list")
+        converters.onnx(folder, path, about)
 
 
 def _lines(names):
