@@ -36,26 +36,6 @@ from stages.lib.results import (
 from stages.lib.training import numpy_head, temperature
 
 
-def probabilities(splits, classes):
-    """Return the predictions of the head, a list of float64 (n, classes).
-
-    Args:
-        splits: features of each split, float (n, …).
-        classes: number of classes.
-
-    Raises:
-        ArtefactError: the head is missing, damaged, or of other features.
-    """
-    shape = splits[0].shape[1:]
-    plain = numpy_head.load()
-    if plain:
-        numpy_head.check((plain.shape, plain.classes), (shape, classes))
-        return [plain.probabilities(x) for x in splits]
-    from stages.lib.training import head    # starts TensorFlow
-    model = head.load(shape, classes)
-    return [head.probabilities(model, x) for x in splits]
-
-
 def of_views(views, labels, predictions):
     """Return the scores of the mean of all views, of each split.
 
@@ -143,9 +123,10 @@ def main():
     names = manifest.read()["class_names"]
     features, labels = zip(*map(manifest.labelled, files.SCORED))
     views = given.views[1:]
-    predictions = probabilities([*features, *(
-        manifest.features(f"{manifest.EVALUATION}{split}/{view}")
-        for split in files.SCORED for view in views)], len(names))
+    predict = numpy_head.predictor(features[0].shape[1:], len(names))
+    predictions = [*map(predict, features), *(
+        predict(manifest.features(f"{manifest.EVALUATION}{split}/{view}"))
+        for split in files.SCORED for view in views)]
     metrics = {"temperature": temperature.read(), **{
         split: scores.scores(p, y) for split, p, y in zip(
             files.SCORED, predictions, labels)},

@@ -47,6 +47,10 @@ class ArtefactError(PipelineError):
     """A file that an earlier stage wrote is missing, damaged or stale."""
 
 
+class OtherFeaturesError(ArtefactError):
+    """The head was trained on other features than those in the cache."""
+
+
 class StorageError(PipelineError):
     """A file could not be written; the previous version remains."""
 

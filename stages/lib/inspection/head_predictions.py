@@ -4,7 +4,10 @@ import os
 
 import numpy as np
 
-from stages.lib.common import files, manifest, progress
+from stages.lib.common import errors, files, manifest, progress
+from stages.lib.training import numpy_head
+
+ROWS = 256    # in memory at a time: maps are large
 
 
 def predictions(cached, chosen):
@@ -20,22 +23,20 @@ def predictions(cached, chosen):
     """
     if not os.path.exists(files.HEAD):
         return None, None
-    # TensorFlow takes seconds to start; only what shows predictions needs it.
-    from stages.lib.common import keras_runtime
-    from stages.lib.training import head
     x = [manifest.features(split) for split in files.SPLITS]
-    model = keras_runtime.load_model(files.HEAD)
-    if model.input_shape[1:] != x[0].shape[1:]:    # not trained yet
+    try:
+        predict = numpy_head.predictor(x[0].shape[1:], len(cached.names))
+    except errors.OtherFeaturesError:    # not trained yet
         return None, None
     classes = np.empty(len(chosen), np.int64)
     shares = np.empty(len(chosen), np.float32)
-    with progress.bar("predictions", len(chosen)) as bar:
+    with progress.bar("predictions", len(chosen)) as bar, \
+            np.errstate(invalid="ignore"):    # of features that are not finite
         first = 0
         for split, of_split in enumerate(x):
             rows = cached.row[chosen[cached.split[chosen] == split]]
-            for k in range(0, len(rows), head.BATCH):    # maps are large
-                found = head.probabilities(
-                    model, of_split[rows[k:k + head.BATCH]])
+            for k in range(0, len(rows), ROWS):
+                found = predict(of_split[rows[k:k + ROWS]])
                 part = slice(first, first + len(found))
                 classes[part] = found.argmax(1)
                 shares[part] = found.max(1)

@@ -62,6 +62,28 @@ class NumpyHead:
         return x
 
 
+def predictor(shape, classes):
+    """Return a function, features (n, …) -> probabilities, float64.
+
+    It is the trained head: by NumPy if plain, else by Keras.
+
+    Args:
+        shape: of an image's features.
+        classes: number of classes.
+
+    Raises:
+        ArtefactError: missing or damaged.
+        OtherFeaturesError: trained on other features, or classes.
+    """
+    plain = load()
+    if plain:
+        check((plain.shape, plain.classes), (shape, classes))
+        return plain.probabilities
+    from stages.lib.training import head    # starts TensorFlow
+    model = head.load(shape, classes)
+    return lambda x: head.probabilities(model, x)
+
+
 def load(path=files.HEAD):
     """Return the `NumpyHead` in the Keras file `path`; None: it is not plain.
 
@@ -102,13 +124,13 @@ def validation(path=files.HEAD):
 
 
 def check(found, expected):
-    """Raise an ArtefactError unless a head fits the features.
+    """Raise an OtherFeaturesError unless a head fits the features.
 
     Args:
         found, expected: shape of an image's features, number of classes.
     """
     if found != expected:
-        raise errors.ArtefactError(
+        raise errors.OtherFeaturesError(
             f"{files.HEAD}: expects features of shape {found[0]} and has "
             f"{found[1]} outputs, but the features have shape {expected[0]} "
             f"and {expected[1]} classes; delete it and run `dvc repro`")
