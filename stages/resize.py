@@ -4,148 +4,106 @@
 In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for a folder
                                   (n, 0, 0, 3), then
      data/prepared/{split}.json   lists the files in data.source
+     data/resized/                of a folder, what the previous run left
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
 if not __package__:    # run as a file
     __import__("sys").path[0] += "/.."
     __import__("stages")    # checks this Python
 
-import functools
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
 
-from stages.lib.common import arrays, files, parallel, progress, stage
-from stages.lib.common.keras_runtime import tf
-from stages.lib.images import large_pictures, prepared, rescaling
+from stages.lib.common import (
+    arrays, digests, files, progress, seals, stage)
+from stages.lib.images import (
+    large_pictures, prepared, resized_rows, resizing)
 from stages.lib.params import params
 
+PATH = "data/resized/{}_x.npy"    # of a split
 
-@functools.lru_cache(maxsize=1)    # traced once for all splits
-def scaler(given):
-    """Return a function that resizes a batch.
+
+def make_room(splits, given, known):
+    """Remove the arrays of the previous run, unless their rows are taken.
 
     Args:
+        splits: name -> `prepared.Images`.
         given: `params.Resize`.
+        known: `resized_rows.ResizedRows`, or None; forgets its rows if the
+            new arrays do not fit beside the old ones.
 
     Returns:
-        tf.function, uint8 (k, h, w, 3) -> uint8 (k, side, side, 3).
+        The bytes of the new arrays.
+
+    Raises:
+        PlanError: they do not fit on disk.
     """
-    def scale(batch):
-        """Return the resized images."""
-        return tf.cast(rescaling.rescale(batch, **given.model_dump()),
-                       tf.uint8)
+    old = [path for path in map(PATH.format, splits) if os.path.exists(path)]
+    new = [len(images) * given.side * given.side * 3
+           for images in splits.values()]
+    # A new array is complete before it replaces the old one.
+    need, free = sum(new) + max(new), shutil.disk_usage("data").free
+    if known and need <= free + sum(map(os.path.getsize, old)):
+        return sum(new)
+    if known is not None:
+        known.forget()
+    for path in old:
+        os.unlink(path)
+    files.check_disk_space(
+        "data/resized", sum(new), shutil.disk_usage("data").free,
+        "lower resize.side, or free disk space")
+    return sum(new)
 
-    return tf.function(scale, [tf.TensorSpec((None, None, None, 3),
-                                             tf.uint8)])
 
-
-@functools.lru_cache(maxsize=1)
-def jpeg_scaler(given):
-    """Return a function that decodes and resizes a batch of JPEG files.
+def write(split, images, given, budget, known):
+    """Write the array of a split; return its path and `seals.digest`.
 
     Args:
+        split: its name.
+        images: its `prepared.Images`.
         given: `params.Resize`.
-
-    Returns:
-        tf.function, bytes of files, string (k,) -> uint8 (k, side, side, 3).
+        budget, known: as for `resizing.resize`.
     """
-    from stages.lib.images import jpeg    # not needed for arrays
-
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
-    def scale(batch):
-        """Return the resized images; the files differ in size."""
-        return tf.map_fn(
-            lambda data: tf.cast(rescaling.rescale(
-                jpeg.decode(data)[None], **given.model_dump()),
-                tf.uint8)[0], batch,
-            fn_output_signature=tf.TensorSpec((given.side, given.side, 3),
-                                              tf.uint8),
-            parallel_iterations=1)    # one image in memory at a time
-
-    return scale
-
-
-def resize(images, given, budget=None):
-    """Yield the resized images in batches, uint8 (k, side, side, 3).
-
-    Args:
-        images: `prepared.Images`.
-        given: `params.Resize`.
-        budget: `parallel.MemoryBudget`; by default, all free memory.
-    """
-    if images.of_files:
-        return from_files(images, given, budget or parallel.MemoryBudget(
-            psutil.virtual_memory().available))
-    array, spec = images.array, tf.TensorSpec(
-        (None, *images.array.shape[1:]), images.array.dtype)
-    count = large_pictures.batch_size(array.shape[1:3])
-    batches = tf.data.Dataset.from_generator(
-        lambda: (array[k:k + count] for k in range(0, len(array), count)),
-        output_signature=spec).prefetch(tf.data.AUTOTUNE)
-    scaled = batches.map(scaler(given), num_parallel_calls=tf.data.AUTOTUNE)
-    return scaled.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-
-
-def from_files(images, given, budget):
-    """Yield the images of a folder in batches; see `resize`."""
-    def batch(rows):
-        """Return the images of these rows."""
-        with budget.take(max(
-                large_pictures.memory(images, row, given) for row in rows)):
-            return batch_of_files(images, np.array(rows), given)
-
-    return parallel.ordered(batch, large_pictures.batches(images))
-
-
-def batch_of_files(images, rows, given):
-    """Return the resized images of these rows, one after the other.
-
-    Args:
-        images: `prepared.Images` of files.
-        rows: int64 (k,).
-        given: `params.Resize`.
-
-    Returns:
-        uint8 (k, side, side, 3).
-    """
-    fast = np.array([images.jpeg(row) for row in rows])
-    if fast.all():
-        return jpeg_scaler(given)([images.read(row) for row in rows]).numpy()
-    resized = np.empty((len(rows), given.side, given.side, 3), np.uint8)
-    if fast.any():
-        resized[fast] = jpeg_scaler(given)(
-            [images.read(row) for row in rows[fast]])
-    for k in np.flatnonzero(~fast):
-        resized[k] = scaler(given)(images[rows[k]][None])[0]
-    return resized
+    path = PATH.format(split)
+    shape = (len(images), given.side, given.side, 3)
+    with arrays.array_writer(path, "uint8", shape) as out, \
+            progress.bar(f"resize {split}", len(images)) as bar, \
+            ThreadPoolExecutor(1) as pool:
+        hashed = []
+        for batch in resizing.resize(images, given, budget, known):
+            hashed.append(pool.submit(digests.of_rows, batch))
+            out.append(batch)
+            bar.update(len(batch))
+        table = np.concatenate([one.result() for one in hashed])
+    if known is not None:
+        known.add(split, [images.sha256(row) for row in range(len(images))],
+                  table)
+    return path, seals.of_rows(out, table)
 
 
 def main():
-    """Write all splits at the side of the backbone."""
+    """Write all splits at the side of the backbone; return their digests."""
     os.environ["TF_NUM_INTRAOP_THREADS"] = "1"    # each core has its own image
-    given = params.read()
-    side = given.resize.side
-    splits = {split: prepared.Images(split, given.data.source)
+    given = params.read().resize
+    splits = {split: prepared.Images(split, params.read().data.source)
               for split in files.SPLITS}
-    need = sum(map(len, splits.values())) * side * side * 3
-    files.check_disk_space(
-        "data/resized", need, shutil.disk_usage("data").free,
-        "lower resize.side, or free disk space")
-    budget = large_pictures.plan(list(splits.values()), given.resize,
+    known = None
+    if splits["train"].of_files:    # arrays are read fast
+        known = resized_rows.ResizedRows(given)
+    size = make_room(splits, given, known)
+    budget = large_pictures.plan(list(splits.values()), given,
                                  psutil.virtual_memory().available)
-    for split, images in splits.items():
-        shape = (len(images), side, side, 3)
-        with arrays.array_writer(f"data/resized/{split}_x.npy", "uint8",
-                                 shape) as out, \
-                progress.bar(f"resize {split}", len(images)) as bar:
-            for batch in resize(images, given.resize, budget):
-                out.append(batch)
-                bar.update(len(batch))
-    print(f"resize: {sum(map(len, splits.values())):,} images at {side} px, "
-          f"{files.readable(need)}")
+    found = dict(write(split, images, given, budget, known)
+                 for split, images in splits.items())
+    if known is not None:
+        known.write()
+    print(f"resize: {sum(map(len, splits.values())):,} images at "
+          f"{given.side} px, {files.readable(size)}")
+    return found
 
 
 if __name__ == "__main__":

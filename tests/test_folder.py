@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import types
 
 import h5py
 import numpy as np
@@ -12,7 +14,9 @@ from conftest import COLOURS, stage
 from pictures import bad, formats, noise, put, saved
 from test_readme import photographs
 
-from stages.lib.common import keras_runtime
+from stages.lib.common import keras_runtime, seals
+from stages.lib.images import resizing
+from stages.lib.sources import picture_files
 from stages.lib.training import head
 
 KINDS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP",
@@ -171,6 +175,68 @@ def tiny_folder(root):
                 end = list(KINDS)[number % len(KINDS)]
                 put(f"{root}/{split}/{name}/{number}.{end}",
                     saved(image.clip(0, 255).astype(np.uint8), KINDS[end]))
+
+
+def written(project):
+    """Return path -> bytes of what prepare and resize write."""
+    return {path: open(project.file(path), "rb").read()
+            for name in ("prepare", "resize")
+            for path in [*seals.outs()[name]] if "results" not in path}
+
+
+def test_each_file_is_decoded_once(project, monkeypatch, tmp_path, capsys):
+    """Known files are neither decoded nor resized again; same bytes."""
+    root, calls = tmp_path / "photographs", []
+    tiny_folder(root)
+    project.set(data__source=str(root))
+
+    def counted(name, function):
+        """Return `function`, which notes how many pictures it takes."""
+        return lambda *given: (calls.append(
+            (name, len(given[1]) if name == "resize" else 1)),
+            function(*given))[1]
+
+    def run():
+        """Run both stages; return how many pictures each of them took."""
+        calls.clear()
+        for name in ("prepare", "resize"):
+            with monkeypatch.context() as patch:
+                patch.setattr(picture_files, "_decode", counted(
+                    "prepare", picture_files._decode))
+                patch.setattr(resizing, "batch_of_files", counted(
+                    "resize", resizing.batch_of_files))
+                assert stage(project, patch, name) is None
+        return [sum(count for kind, count in calls if kind == name)
+                for name in ("prepare", "resize")]
+
+    assert run() == [48, 48]
+    before = written(project)
+    assert run() == [0, 0] and written(project) == before
+    os.rename(root / "train/hat/0.jpg", root / "train/hat/renamed.jpg")
+    os.unlink(root / "train/coat/1.png")
+    for name, height in (("a", 30), ("z", 31)):
+        put(f"{root}/train/coat/{name}.png", saved(noise(height, 40), "PNG"))
+    array = np.load(project.file("data/resized/test_x.npy"), mmap_mode="r+")
+    array[5, 3, 3, 0] ^= 1    # damaged on disk
+    array.flush()
+    assert run() == [2, 3]
+    after = written(project)
+    assert after != before
+    for name in ("prepared", "resized"):
+        path = project.file(f"data/{name}/scratch")
+        for kept in os.listdir(path):
+            if kept.endswith(".npy"):
+                with open(f"{path}/{kept}", "r+b") as file:
+                    file.seek(200)
+                    file.write(b"damage")
+    capsys.readouterr()
+    assert run() == [49, 49] and written(project) == after
+    assert capsys.readouterr().out.count("not reused: data/") == 2
+    arrays = [project.file(path) for path in after if "resized" in path]
+    size = sum(map(os.path.getsize, arrays))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(
+        free=size - sum(map(os.path.getsize, filter(os.path.exists, arrays)))))
+    assert run() == [0, 49] and written(project) == after
 
 
 def test_end_to_end(project, tmp_path, monkeypatch):

@@ -13,10 +13,10 @@ from pictures import (bad, bmp, chunk, exif, formats, noise, png_header, saved,
                       segment, with_metadata)
 from PIL import Image, features
 
-from stages import resize
 from stages.lib.common import errors, parallel
 from stages.lib.common.keras_runtime import keras
-from stages.lib.images import decoding, jpeg, large_pictures, rescaling
+from stages.lib.images import (
+    decoding, jpeg, large_pictures, rescaling, resizing)
 from stages.lib.params import params
 
 CORNERS = np.repeat(np.repeat(np.uint8([
@@ -278,7 +278,7 @@ def test_resize_on_any_memory(monkeypatch, capsys):
     budget, found = large_pictures.plan([images], given, need), []
     for workers in (1, 2, 3):
         monkeypatch.setattr(parallel, "CORES", workers)
-        found.append(np.concatenate(list(resize.resize(
+        found.append(np.concatenate(list(resizing.resize(
             images, given, budget))))
         assert np.array_equal(found[0], found[-1])
     assert capsys.readouterr().out == (
@@ -287,7 +287,7 @@ def test_resize_on_any_memory(monkeypatch, capsys):
     assert lengths(images) == [64, 64, 64, 8]
     monkeypatch.setattr(large_pictures, "BATCH_PIXELS", 60 * 130)
     assert lengths(images)[-2:] == [1, 1]
-    assert np.array_equal(found[0], np.concatenate(list(resize.resize(
+    assert np.array_equal(found[0], np.concatenate(list(resizing.resize(
         images, given, budget))))
     with pytest.raises(errors.PlanError, match=(
             "^the largest picture is 60 x 139: needs up to 150 kB of memory "

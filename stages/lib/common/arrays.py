@@ -26,22 +26,27 @@ def array_writer(path, dtype, shape):
 
 
 class ArrayWriter:
-    """Appends rows to an `.npy` file."""
+    """Appends rows to an `.npy` file.
+
+    Attributes:
+        dtype, shape: of the array.
+        rows: number of rows that were appended.
+    """
 
     def __init__(self, file, dtype, shape):
         """Write the header of an array of `dtype` and `shape` to `file`."""
-        self.rows = 0
-        self._file, self._dtype, self._row = file, dtype, shape[1:]
+        self.rows, self.dtype, self.shape = 0, dtype, tuple(shape)
+        self._file = file
         np.lib.format.write_array_header_1_0(file, {
             "descr": np.lib.format.dtype_to_descr(dtype),
-            "fortran_order": False, "shape": tuple(shape)})
+            "fortran_order": False, "shape": self.shape})
 
     def append(self, rows):
         """Append `rows`, an array of shape (k, *row)."""
-        rows = np.ascontiguousarray(rows, dtype=self._dtype)
-        if rows.shape[1:] != self._row:
+        rows = np.ascontiguousarray(rows, dtype=self.dtype)
+        if rows.shape[1:] != self.shape[1:]:
             raise ValueError(f"rows of shape {rows.shape[1:]} in an array "
-                             f"of rows of shape {self._row}")
+                             f"of rows of shape {self.shape[1:]}")
         self.rows += len(rows)
         self._file.write(rows.data)
 

@@ -40,7 +40,7 @@ def outs(project=""):
             for name, one in stages.items()}
 
 
-def write(file):
+def write(file, known=None):
     """Seal the outs of a stage, if its seal is one of them.
 
     What `prepare` writes under results/ is not sealed: no stage reads it, and
@@ -48,6 +48,7 @@ def write(file):
 
     Args:
         file: of the stage or command, "…/stages/train.py".
+        known: name -> its `digest`, of files that need not be read again.
     """
     package, stage = os.path.splitext(file)[0].split(os.sep)[-2:]
     if package not in FOLDERS:
@@ -56,7 +57,8 @@ def write(file):
     ours, seal = outs(project).get(stage, ()), path(stage, project)
     if seal in ours:
         write_json(seal, {"sha256": {
-            name: digest(name) for out in ours for name in files.inside(out)
+            name: (known or {}).get(name) or digest(name)
+            for out in ours for name in files.inside(out)
             if out != seal and not (stage == "prepare"
                                     and out.startswith("results/"))}})
 
@@ -84,7 +86,7 @@ def of_rows(array, rows):
     """Return the `digest` of an array.
 
     Args:
-        array: any, (n, …).
+        array: any, (n, …), or an `arrays.ArrayWriter`.
         rows: digests of its rows, uint8 (n, 16).
     """
     header = f"{array.dtype.str} {array.shape} "

@@ -20,7 +20,8 @@ def run(main, lock=None):
     sealed.  Unexpected errors keep their traceback.
 
     Args:
-        main: function without arguments.
+        main: function without arguments; it may return `known` for
+            `seals.write`.
         lock: name of the stage to exclude; by default, of the running file.
     """
     use_utf8(main)
@@ -30,8 +31,7 @@ def run(main, lock=None):
     try:
         with _lock(lock or name):
             check_folders()
-            main()
-            seals.write(main.__code__.co_filename)
+            seals.write(main.__code__.co_filename, main())
     except (errors.PipelineError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:

@@ -73,6 +73,10 @@ class Images:
         """Return whether `jpeg.decode` gives the pixels of a row's file."""
         return self._rows[row]["jpeg"]
 
+    def sha256(self, row):
+        """Return the SHA-256 of a row's file, hexadecimal."""
+        return self._rows[row]["sha256"]
+
     def read(self, row):
         """Return the bytes of a row's file.
 

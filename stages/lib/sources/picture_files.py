@@ -7,8 +7,8 @@ import numpy as np
 import psutil
 
 from stages.lib.common import digests, errors, files, parallel, progress
-from stages.lib.images import decoding, jpeg
-from stages.lib.sources import dataset, rejected_files
+from stages.lib.images import decoding
+from stages.lib.sources import dataset, known_pictures, rejected_files
 
 
 def load(root, listed, max_megapixels):
@@ -22,14 +22,16 @@ def load(root, listed, max_megapixels):
     listed = sorted(listed, key=lambda one: one.file)
     rows, rejected = {split: [] for split in files.SPLITS}, []
     budget = _budget(max_megapixels)
+    known = known_pictures.KnownPictures(max_megapixels)
     with progress.bar("prepare", len(listed)) as bar:
         for row in parallel.ordered(lambda one: _examine(
-                root, one, max_megapixels, budget), listed):
+                root, one, max_megapixels, budget, known), listed):
             bar.update()
             if isinstance(row, rejected_files.ListedFile):
                 rejected.append(row)
             else:
                 rows[row["split"]].append(row)
+    known.write()
     names = sorted({row["class"] for part in rows.values() for row in part})
     splits = {split: _split(part, names)
               for split, part in rows.items() if part}
@@ -50,20 +52,29 @@ def _budget(max_megapixels):
     return parallel.MemoryBudget(free)
 
 
-def _examine(root, listed, max_megapixels, budget):
+def _examine(root, listed, max_megapixels, budget, known):
     """Return the row of the file `listed`, or `listed` with the reason."""
     if listed.reason:
         return listed
     try:
         data = decoding.read(os.path.join(root, listed.file))
-        pixels = decoding.decode(data, max_megapixels, budget)
+        sha256 = hashlib.sha256(data)
+        found = known.get(sha256.digest())
+        if found is None:
+            found = known.add(sha256.digest(), *_decode(
+                data, max_megapixels, budget))
     except errors.PictureError as error:
         return listed._replace(reason=str(error))
     return {"image": listed.file, "class": listed.class_name,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "size": pixels.shape[:2],
-            "jpeg": jpeg.matches(pixels, data, budget),
-            "split": listed.split, "digest": digests.of_rows([pixels])[0]}
+            "sha256": sha256.hexdigest(), "split": listed.split, **found}
+
+
+def _decode(data, max_megapixels, budget):
+    """Return size, "jpeg" and digest of a picture; see `KnownPictures`."""
+    from stages.lib.images import jpeg    # starts TensorFlow
+    pixels = decoding.decode(data, max_megapixels, budget)
+    return (pixels.shape[:2], jpeg.matches(pixels, data, budget),
+            digests.of_rows([pixels])[0])
 
 
 def _split(rows, names):

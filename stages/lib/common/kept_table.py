@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""A table that a stage keeps for its next run; DVC does not track it.
+
+`{path}.npy` has the rows, `{path}.json` their key and SHA-256.  What depends
+on something else, or is damaged, is not read: the stage then does without.
+"""
+import os
+
+import numpy as np
+
+from stages.lib.common import errors, files, seals
+
+
+def read(path, key):
+    """Return the rows, a structured array; None if they cannot be used.
+
+    Args:
+        path: of the table, without ending.
+        key: all that its rows depend on, for JSON.
+    """
+    if not os.path.exists(f"{path}.json"):
+        return None
+    try:
+        about = seals.read_json(f"{path}.json")
+        if about["key"] != key:
+            return None
+        if files.digest(f"{path}.npy", "sha256") != about["sha256"]:
+            raise files.unusable(f"{path}.npy", "its SHA-256 is another")
+    except (errors.ArtefactError, OSError) as error:
+        print(f"not reused: {error}", flush=True)
+        return None
+    return np.load(f"{path}.npy")
+
+
+def write(path, key, table):
+    """Write the rows; arguments as of `read`."""
+    with files.replacing(f"{path}.npy") as file:
+        np.save(file, table)
+    seals.write_json(f"{path}.json", {"key": key, "sha256": files.digest(
+        f"{path}.npy", "sha256")})
+
+
+def code(*modules):
+    """Return the SHA-256 of each module's source, for a key."""
+    return {module.__name__.rsplit(".", 1)[-1]: files.digest(
+        module.__file__, "sha256") for module in modules}
