@@ -45,18 +45,18 @@ def make_room(splits, given, known):
     old = [path for path in map(PATH.format, splits) if os.path.exists(path)]
     new = [len(images) * given.side * given.side * 3
            for images in splits.values()]
+    size, free = sum(new), shutil.disk_usage("data").free + sum(
+        map(os.path.getsize, old))
+    files.check_disk_space("data/resized", size, free,
+                           "lower resize.side, or free disk space")
     # A new array is complete before it replaces the old one.
-    need, free = sum(new) + max(new), shutil.disk_usage("data").free
-    if known and need <= free + sum(map(os.path.getsize, old)):
-        return sum(new)
+    if known and size + max(new) <= free:
+        return size
     if known is not None:
         known.forget()
     for path in old:
         os.unlink(path)
-    files.check_disk_space(
-        "data/resized", sum(new), shutil.disk_usage("data").free,
-        "lower resize.side, or free disk space")
-    return sum(new)
+    return size
 
 
 def write(split, images, given, budget, known):

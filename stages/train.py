@@ -28,6 +28,7 @@ import os
 import time
 
 import numpy as np
+import psutil
 
 from stages.lib.backbone import backbone, cuts, layers, portable
 from stages.lib.common import files, keras_runtime, manifest, stage, timings
@@ -48,8 +49,8 @@ def fit(model, given, data, validation, options):
     Args:
         model: `head.build`.
         given: `params.Train`.
-        data: list of views of train, float32 (n, d), and one-hot labels.
-        validation: (x, y), float32 (n, d) and one-hot (n, classes).
+        data: list of views of train, float (n, d), and one-hot labels.
+        validation: (x, y), float (n, d) and one-hot (n, classes).
         options: of Keras' `fit`.
 
     Returns:
@@ -69,8 +70,11 @@ def fit(model, given, data, validation, options):
     history = model.fit(
         input_pipeline.shuffled(*data, given.batch_size, given.seed),
         steps_per_epoch=epoch, epochs=given.epochs,
-        validation_data=validation,
-        validation_batch_size=VALIDATION_BATCH, verbose=keras_runtime.VERBOSE,
+        validation_data=input_pipeline.in_order(
+            *validation, VALIDATION_BATCH),
+        validation_steps=input_pipeline.steps(validation[1],
+                                              VALIDATION_BATCH),
+        verbose=keras_runtime.VERBOSE,
         **{**options, "callbacks": [best, *options["callbacks"]]}).history
     head.check_finite(history)
     model.set_weights(best.best_weights)
@@ -95,8 +99,8 @@ def fit_tail(given, key, classes, data, validation, options):
         train=given.train.model_dump(), tail=given.tail.model_dump(),
         backbone=backbone.digest(base), made=manifest.read(),
         views=given.extract.views, labels=[
-            hashlib.sha256(labels.tobytes()).hexdigest()
-            for labels in (data[1], validation[1])])
+            hashlib.sha256(one.labels.tobytes()).hexdigest()
+            for one in (data[1], validation[1])])
     behind = backbone.tail(base, cut)
     if progress.resumable:
         top = head.build(given.train, np.zeros((1, *behind.output_shape[1:])),
@@ -118,6 +122,22 @@ def fit_tail(given, key, classes, data, validation, options):
     return model, progress.head_history, progress.history
 
 
+def in_memory(arrays):
+    """Return copies of these arrays, float32; themselves if too large.
+
+    Args:
+        arrays: float (n, d), memory-mapped.
+    """
+    need = sum(4 * array.size for array in arrays)
+    free = psutil.virtual_memory().available
+    if need > free:
+        print("train: reads the features from disk: they need "
+              f"{files.readable(need)} of memory, {files.readable(free)} are "
+              "free", flush=True)
+        return arrays
+    return [np.array(array, "float32") for array in arrays]
+
+
 def train(given, key, data, validation, by_class, log):
     """Train the head and, if there is a cut, the tail, by gradients.
 
@@ -133,28 +153,27 @@ def train(given, key, data, validation, by_class, log):
         The model, calibrated; the rows of the history; and the attributes of
         the model's file.
     """
-    one_hot = np.eye(len(by_class), dtype="float32")
-    views, (x, y) = data[0], validation
+    views, (x, y), classes = data[0], validation, len(by_class)
     if x.ndim == 2:    # maps stay on disk
-        views = [np.array(view, "float32") for view in views]
-        x = np.array(x, "float32")
-    data, validation = (views, one_hot[data[1]]), (x, one_hot[y])
+        *views, x = in_memory([*views, x])
+    data = views, input_pipeline.OneHot(data[1], classes)
+    validation = x, input_pipeline.OneHot(y, classes)
     options = {"callbacks": [log]}
     if given.train.class_weights != "none":
         options["class_weight"] = dict(enumerate(by_class))
     if key["cut"] == cuts.TOP:
-        model = head.build(given.train, views[0], len(by_class))
+        model = head.build(given.train, views[0], classes)
         of_head, of_tail = fit(model, given.train, data, validation,
                                options), []
     else:
         model, of_head, of_tail = fit_tail(
-            given, key, len(by_class), data, validation, options)
+            given, key, classes, data, validation, options)
     rows = [["head", *values] for values in zip(
         *(of_head[name] for name in files.HISTORY))]
     rows += [["tail", *(epoch[name] for name in files.HISTORY)]
              for epoch in of_tail]
     return model, rows, {
-        temperature.ATTRIBUTE: str(head.calibrate(model, *validation))}
+        temperature.ATTRIBUTE: str(head.calibrate(model, x, y))}
 
 
 def solve(given, data, validation, by_class, log):
@@ -183,7 +202,7 @@ def solve(given, data, validation, by_class, log):
     rows = [[f"penalty {penalty:g}", *values] for penalty, values in zip(
         path.penalties, zip(*(path.history[name] for name in files.HISTORY)))]
     last.set_weights(path.head)
-    found = head.calibrate(model, x, np.eye(classes)[y])
+    found = head.calibrate(model, x, y)
     attributes = {temperature.ATTRIBUTE: str(found)}
     if given.refit:
         attributes[numpy_head.VALIDATION] = json.dumps(

@@ -214,21 +214,33 @@ def test_plan_refuses(project, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: Usage(1e5))
         line = stage(project, patch, "extract")
+        project.set(resize__side=64)    # the old images would be removed
         assert stage(project, patch, "resize") == (
-            "resize: data/resized: needs 922 kB of disk, 100 kB are free: "
+            "resize: data/resized: needs 3.69 MB of disk, 1.02 MB are free: "
             "lower resize.side, or free disk space")
+        project.set(resize__side=32)
     assert line == (
         "extract: features: needs 154 kB of disk, 100 kB are "
         "free: lower resize.side, name fewer extract.views or "
         "extract.layers, choose a later backbone.cut, set extract.dtype to "
         "float16, or free disk space")
+    assert contents(project) == before
+
+
+def test_train_reads_from_disk(project, monkeypatch, capsys):
+    """Features that do not fit into memory: said, and the same head."""
+    assert stage(project, monkeypatch, "train") is None
+    with open(project.file("models/head.h5"), "rb") as file:
+        before = file.read()
     monkeypatch.setattr("psutil.virtual_memory",
                         lambda: namedtuple("M", "available")(1e5))
-    assert stage(project, monkeypatch, "extract").startswith(
-        "extract: training needs 213 kB of memory, 100 kB are free: ")
-    assert contents(project) == before
-    project.set(train__solver="ridge")    # reads them in parts
     assert stage(project, monkeypatch, "extract") is None
+    assert ("training needs 205 kB of memory, 100 kB are free: it will read "
+            "the features from disk") in capsys.readouterr().out
+    assert stage(project, monkeypatch, "train") is None
+    assert "train: reads the features from disk" in capsys.readouterr().out
+    with open(project.file("models/head.h5"), "rb") as file:
+        assert file.read() == before
 
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs two disks")

@@ -132,28 +132,20 @@ def _freed(cache):
 
 
 def _memory(cache):
-    """Print the memory that training needs; refuse what does not fit.
+    """Print the memory that training needs, and whether there is so much.
 
-    By gradients, it holds float32: vectors of all views, and one-hot labels.
-    The other solvers read the features in parts, and plan for themselves.
+    By gradients, it holds vectors of all views in float32, or reads them from
+    disk.  The other solvers read them in parts, and plan for themselves.
     """
-    if params.read().train.solver != "gradient":
-        return
-    rows = {name: len(images) for name, images in cache.images.items()
-            if name != "test" and not name.startswith(manifest.EVALUATION)}
-    classes = len(files.read_json(
-        "data/prepared/dataset.json")["class_names"])
-    need = 4 * classes * (rows["train"] + rows["validation"])
-    if len(cache.shape) == 1:    # maps stay on disk
-        need += 4 * cache.shape[0] * sum(rows.values())
+    if params.read().train.solver != "gradient" or len(cache.shape) > 1:
+        return    # maps stay on disk
+    rows = sum(len(images) for name, images in cache.images.items()
+               if name != "test" and not name.startswith(manifest.EVALUATION))
+    need = 4 * cache.shape[0] * rows
     free = psutil.virtual_memory().available
     print(f"extract: training needs {files.readable(need)} of memory, "
-          f"{files.readable(free)} are free")
-    if need > free:
-        raise errors.PlanError(
-            f"training needs {files.readable(need)} of memory, "
-            f"{files.readable(free)} are free: name fewer extract.views or "
-            "extract.layers, or free memory")
+          f"{files.readable(free)} are free" + (
+              "" if need <= free else ": it will read the features from disk"))
 
 
 def _probe(engine, read, count):

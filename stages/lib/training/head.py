@@ -129,11 +129,11 @@ def calibrate(model, x, labels):
 
     Args:
         model: keras.Model that ends with a head; its last layer is changed.
-        x, labels: features and one-hot labels (n, classes) of validation.
+        x, labels: features and labels, integer (n,), of validation.
     """
     # `model` may be compiled for many steps a call, which predict no batch
     plain = keras.Model(model.input, model.output)
-    found = temperature.fit(probabilities(plain, x), labels.argmax(axis=1))
+    found = temperature.fit(probabilities(plain, x), labels)
     last = model.layers[-1]
     last.set_weights([weight / np.float32(found)
                       for weight in last.get_weights()])

@@ -7,6 +7,30 @@ import numpy as np
 from stages.lib.common.keras_runtime import tf
 
 
+class OneHot:
+    """One-hot labels, float32 (n, classes), made for the rows that are read.
+
+    Attributes:
+        labels: integer (n,).
+        shape, dtype: as of an array.
+    """
+
+    dtype = np.dtype("float32")
+
+    def __init__(self, labels, classes):
+        """Keep the labels; `classes` is their number of classes."""
+        self.labels, self.shape = labels, (len(labels), classes)
+        self._one_hot = np.eye(classes, dtype=self.dtype)
+
+    def __len__(self):
+        """Return the number of labels."""
+        return len(self.labels)
+
+    def __getitem__(self, rows):
+        """Return the one-hot labels of these rows."""
+        return self._one_hot[self.labels[rows]]
+
+
 def shuffled(views, labels, size, seed, first=0):
     """Return an endless tf.data.Dataset of batches; see `steps`.
 
@@ -16,7 +40,7 @@ def shuffled(views, labels, size, seed, first=0):
     Args:
         views: arrays (n, …) of the same images, row by row; may be
             memory-mapped.
-        labels: (n, …).
+        labels: (n, …), an array or `OneHot`.
         size: images in a batch; the last of an epoch may have fewer.
         seed: 0 or more.
         first: number of the first epoch, from 0.
