@@ -71,7 +71,7 @@ def predictions(given, found, seed):
     train.fit(model, given, ([x], y), (xv, yv), {"callbacks": []})
     plain = keras_runtime.keras.Model(model.input, model.output)
     before = [head.probabilities(plain, x) for x in (xv, xt)]
-    fitted = head.calibrate(model, xv, yv)
+    fitted = head.calibrate(model, xv, yv.argmax(axis=1))
     return (*before, head.probabilities(plain, xt), fitted)
 
 

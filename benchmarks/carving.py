@@ -25,6 +25,8 @@ import numpy as np  # noqa: E402
 from PIL import Image, ImageOps  # noqa: E402
 from ruamel.yaml import YAML  # noqa: E402
 
+from stages.lib.common import image_table  # noqa: E402
+
 EDITED = 20
 SPLITS = ("train", "validation", "test")
 
@@ -62,12 +64,11 @@ def sides(folder):
     """Return the SHA-256 of each picture's pixels -> set of its splits."""
     found = {}
     for split in SPLITS:
-        with open(f"data/prepared/{split}.json", encoding="utf-8") as file:
-            for row in json.load(file):
-                with Image.open(os.path.join(folder, row["image"])) as image:
-                    pixels = ImageOps.exif_transpose(image).convert("RGB")
-                digest = hashlib.sha256(pixels.tobytes()).digest()
-                found.setdefault(digest, set()).add(split)
+        for row in image_table.read(f"data/prepared/{split}_rows.npy"):
+            with Image.open(os.path.join(folder, row["image"])) as image:
+                pixels = ImageOps.exif_transpose(image).convert("RGB")
+            digest = hashlib.sha256(pixels.tobytes()).digest()
+            found.setdefault(digest, set()).add(split)
     return found
 
 

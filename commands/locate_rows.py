@@ -21,7 +21,7 @@ def find(what, rows):
 
     Args:
         what: one argument of the command line.
-        rows: split -> content of data/prepared/{split}.json.
+        rows: split -> `prepared.rows`.
 
     Raises:
         SourceError: no row matches.
@@ -33,15 +33,14 @@ def find(what, rows):
             raise errors.SourceError(f"{what}: {split} has the rows 0 to "
                                      f"{len(rows[split]) - 1}")
         return [(split, number)]
-    end = os.sep + os.path.normpath(what)
+    words = {os.path.normpath(what), os.path.normpath(text.unescaped(what))}
     found = [(split, k) for split, images in rows.items()
-             for k, image in enumerate(images)
-             if (os.sep + image["image"]).endswith(end)
-             or (os.sep + text.escaped(image["image"])).endswith(end)]
+             for k in sorted({k for word in words for k in images.named(
+                 word)})]
     if not found:
         raise errors.SourceError(
             f"{what}: no row matches; write a row as train:17, an image as "
-            "in data/prepared/*.json")
+            "printed by this command")
     return found
 
 

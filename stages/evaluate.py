@@ -5,7 +5,7 @@ In:  features/{validation,test}_x.npy       float32 or float16 (n, d)
      features/evaluation/                   the same, for further views
      data/prepared/{validation,test}_y.npy  uint8 or int64 (n,)
      data/prepared/dataset.json             rows of test that leak
-     data/prepared/test.json                names of the test images
+     data/prepared/test_rows.npy            names of the test images
      features/manifest.json                 class names
      models/head.h5                         and its temperature
      results/history.csv                    of the training
@@ -29,7 +29,8 @@ if not __package__:    # run as a file
 
 import numpy as np
 
-from stages.lib.common import arrays, errors, files, manifest, seals, stage
+from stages.lib.common import (
+    arrays, errors, files, image_table, manifest, seals, stage)
 from stages.lib.params import params
 from stages.lib.results import (
     calibration, charts, confusion, matrix, mistakes, reliability, scores)
@@ -94,10 +95,10 @@ def show_confusion(predictions, labels, names):
         The most confused pairs, a list of lines for people.
 
     Raises:
-        ArtefactError: data/prepared/test.json is not of these images.
+        ArtefactError: data/prepared/test_rows.npy is not of these images.
     """
-    path = "data/prepared/test.json"
-    rows = files.read_json(path)
+    path = "data/prepared/test_rows.npy"
+    rows = image_table.read(path)
     if len(rows) != len(labels):
         raise files.unusable(path, f"{len(rows)} rows, not {len(labels)}")
     predicted = predictions.argmax(axis=1)
@@ -117,7 +118,7 @@ def main():
     given = params.read().evaluate
     floor = given.accuracy_floor
     seals.check("prepare", "data/prepared/dataset.json",
-                "data/prepared/test.json")
+                "data/prepared/test_rows.npy")
     seals.check("resize", "data/resized/test_x.npy")
     seals.check("train", "results/history.csv")
     names = manifest.read()["class_names"]

@@ -5,7 +5,7 @@ In:  fuse.output                   the fused model
      models/head.h5                head, or tail and head
      features/{split}_x.npy        and manifest.json, to compare with
      data/prepared/{split}_x.npy   uint8 (n, h, w, 3), to compare on; for a
-     data/prepared/{split}.json    folder, the files that it lists
+     data/prepared/{split}_rows.npy  folder, the files that it lists
 Out: models/export/        a file, or a folder, for each of export.formats:
                            float32 (n, h, w, 3), raw pixels 0..255 ->
                            probability of each class, float32 (n, classes)

@@ -5,7 +5,7 @@ In:  models/head.h5                head, or tail and head
      backbone.weights              descriptor (.yaml) or weights (.h5)
      features/{split}_x.npy        and manifest.json, to compare with
      data/prepared/{split}_x.npy   uint8 (n, h, w, 3), to compare on; for a
-     data/prepared/{split}.json    folder, the files that it lists
+     data/prepared/{split}_rows.npy  folder, the files that it lists
 Out: fuse.output          float32 (n, h, w, 3), raw pixels 0..255 -> classes;
                           for a folder, any height and width
      results/parity.json  largest differences, and what rounding explains

@@ -5,7 +5,7 @@ In:  data.source, a descriptor (.yaml), arrays (.npz), a folder, or a table.
 Out: data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for files
                                   (n, 0, 0, 3): `resize` reads them
      data/prepared/{split}_y.npy  uint8 or int64 (n,)
-     data/prepared/{split}.json   which image each row is
+     data/prepared/{split}_rows.npy  which image each row is
      data/prepared/dataset.json   class names; rows that leak
      data/linked/                 links to the images of a table
      results/refused.json         rejected files, with reasons
@@ -26,7 +26,7 @@ LISTED = 5    # of many examples
 def take(split, rows):
     """Return these rows of a `Split`."""
     return dataset.Split(split.x[rows], split.y[rows],
-                         [split.rows[k] for k in rows], split.digests[rows])
+                         split.rows[rows], split.digests[rows])
 
 
 def complete(splits, given, names):
@@ -115,7 +115,7 @@ def main():
     for name, split in splits.items():
         arrays.write_array(f"data/prepared/{name}_x.npy", split.x)
         arrays.write_array(f"data/prepared/{name}_y.npy", split.y)
-        files.write_json(f"data/prepared/{name}.json", split.rows)
+        arrays.write_array(f"data/prepared/{name}_rows.npy", split.rows)
     leaked = report(splits, data.class_names,
                     rejected_files.unexpected(data.rejected))
     files.write_json("data/prepared/dataset.json", {

@@ -3,7 +3,7 @@
 
 In:  data/prepared/{split}_x.npy  uint8 (n, h, w, 3), 0..255; for a folder
                                   (n, 0, 0, 3), then
-     data/prepared/{split}.json   lists the files in data.source
+     data/prepared/{split}_rows.npy  lists the files in data.source
      data/resized/                of a folder, what the previous run left
 Out: data/resized/{split}_x.npy   uint8 (n, side, side, 3), 0..255
 """
@@ -80,8 +80,7 @@ def write(split, images, given, budget, known):
             bar.update(len(batch))
         table = np.concatenate([one.result() for one in hashed])
     if known is not None:
-        known.add(split, [images.sha256(row) for row in range(len(images))],
-                  table)
+        known.add(split, prepared.rows(split).table["sha256"], table)
     return path, seals.of_rows(out, table)
 
 

@@ -190,6 +190,20 @@ def tiny_weights(path):
     model.save_weights(path)
 
 
+def relist(split, images, classes=None):
+    """Write the table of the images of a split, as of files.
+
+    Args:
+        split: its name; the project is the working folder.
+        images: their names.
+        classes: of each; by default, "0".
+    """
+    from stages.lib.common import arrays, image_table
+    arrays.write_array(f"data/prepared/{split}_rows.npy", image_table.build(
+        images, classes or ["0"] * len(images),
+        {"sha256": 0, "size": 1, "jpeg": False}))
+
+
 def stage(project, monkeypatch, name, *words):
     """Run a stage or command in this process; return its error line.
 

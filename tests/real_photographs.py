@@ -42,11 +42,10 @@ def difference(project, features):
         features: of the validation split.
     """
     sys.path.insert(0, ROOT)
-    from stages.lib.common import keras_runtime
+    from stages.lib.common import image_table, keras_runtime
     from stages.lib.training import head
-    with open(project.file("data/prepared/validation.json"),
-              encoding="utf-8") as file:
-        images = [row["image"] for row in json.load(file)]
+    images = [row["image"] for row in image_table.read(
+        project.file("data/prepared/validation_rows.npy"))]
     rows = np.linspace(0, len(images) - 1, IMAGES).astype(int)
     done = project.run(
         f"python -m commands.predict_images {MODEL} --json --top 99 "

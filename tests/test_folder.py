@@ -14,7 +14,7 @@ from conftest import COLOURS, stage
 from pictures import bad, formats, noise, put, saved
 from test_readme import photographs
 
-from stages.lib.common import keras_runtime, seals
+from stages.lib.common import image_table, keras_runtime, seals
 from stages.lib.images import resizing
 from stages.lib.sources import picture_files
 from stages.lib.training import head
@@ -121,7 +121,8 @@ def rows_are_files(project, root):
     for split, count in [("train", 28), ("validation", 2), ("test", 2)]:
         x = np.load(project.file(f"data/prepared/{split}_x.npy"))
         y = np.load(project.file(f"data/prepared/{split}_y.npy"))
-        rows = read(project, f"data/prepared/{split}.json")
+        rows = list(image_table.read(
+            project.file(f"data/prepared/{split}_rows.npy")))
         assert x.shape == (count, 0, 0, 3) and len(y) == len(rows) == count
         names = [row["image"] for row in rows]
         assert names == sorted(names)
@@ -250,7 +251,8 @@ def test_end_to_end(project, tmp_path, monkeypatch):
     x = np.load(project.file("features/test_x.npy"))
     p = head.probabilities(keras_runtime.load_model(
         project.file("models/head.h5")), x)
-    rows = read(project, "data/prepared/test.json")
+    rows = list(image_table.read(
+        project.file("data/prepared/test_rows.npy")))
     names = ["coat", "gr\u00fcn", "hat"]
     predicted = done[1].stdout.splitlines()
     assert len(predicted) == len(rows) == 12
@@ -272,6 +274,7 @@ def test_end_to_end(project, tmp_path, monkeypatch):
     assert np.load(project.file("data/prepared/validation_y.npy")).size == 3
     assert "up to date" in project.run("dvc status").stdout
     put(f"{root}/test/hat/0.jpg", saved(noise(9, 9), "PNG"))
+    shutil.rmtree(project.file("data/resized/scratch"))    # reads all files
     line = stage(project, monkeypatch, "resize")
     assert line == (f"resize: {root}/test/hat/0.jpg: changed since prepare "
                     "read it; run `dvc repro`")

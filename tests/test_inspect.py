@@ -8,7 +8,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from conftest import CLASSES, environment, stage
+from conftest import CLASSES, environment, relist, stage
 from PIL import Image
 
 from stages.lib.common import files, manifest, seals
@@ -110,11 +110,8 @@ def test_near_and_files(project, monkeypatch, capsys):
     x["train_x"][3] = x["test_x"][4] * 1.01
     change(project, monkeypatch, **x)
     for split in files.SPLITS:
-        rows = [{"image": f"{split}/{k}.png", "sha256": "0"}
-                for k in range(len(x[f"{split}_x"]))]
-        with open(project.file(f"data/prepared/{split}.json"), "w",
-                  encoding="utf-8") as file:
-            json.dump(rows, file)
+        relist(split, [f"{split}/{k}.png"
+                       for k in range(len(x[f"{split}_x"]))])
     seals.write("stages/prepare.py")
     found, _ = inspect(project, monkeypatch, capsys, "--near", "0.01")
     assert [[one["file"] for one in pair["rows"]]
@@ -122,11 +119,9 @@ def test_near_and_files(project, monkeypatch, capsys):
     assert found["near_duplicates"] == found["leaks"] == []
     found, _ = inspect(project, monkeypatch, capsys, "--near", "0")
     assert found["near_leaks"] == []
-    with open(project.file("data/prepared/test.json"), "w",
-              encoding="utf-8") as file:
-        json.dump(rows[:9], file)
+    relist("test", [f"test/{k}.png" for k in range(9)])
     seals.write("stages/prepare.py")
-    assert "data/prepared/test.json has 9 rows" in stage(
+    assert "data/prepared/test_rows.npy has 9 rows" in stage(
         project, monkeypatch, INSPECT)
 
 

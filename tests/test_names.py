@@ -3,7 +3,6 @@
 import ast
 import csv
 import glob
-import json
 import os
 import re
 import shutil
@@ -14,12 +13,15 @@ import warnings
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, clone, environment, stage, tiny_arrays
+from conftest import (
+    ROOT, clone, environment, relist, stage, tiny_arrays)
 from PIL import Image
 
 from stages.lib.common import environment as python
-from stages.lib.common import files, keras_runtime, manifest, seals, text
+from stages.lib.common import (
+    files, image_table, keras_runtime, manifest, seals, text)
 from stages.lib.common.keras_runtime import keras
+from stages.lib.images import prepared
 from stages.lib.results import confusion, lettering, matrix, mistakes
 
 NAMES = ["a b", 'comma, "quote"', "$x$ ^2", "tab\there", "new\nline",
@@ -36,13 +38,10 @@ def renamed(project, monkeypatch, names):
     files.write_json("data/prepared/dataset.json",
                      {"class_names": names, "leaked_rows": {}})
     for split in files.SPLITS:
-        path = f"data/prepared/{split}.json"
-        rows = files.read_json(path)
-        for row in rows:
-            row["class"] = names[int(row["class"])]
-            row["image"] = f"{row['class']}/{row['image']}"
-            row["sha256"] = "0"
-        files.write_json(path, rows)
+        rows = list(prepared.rows(split))
+        classes = [names[int(row["class"])] for row in rows]
+        relist(split, [f"{name}/{row['image']}"
+                       for name, row in zip(classes, rows)], classes)
     seals.write("stages/prepare.py")
 
 
@@ -74,8 +73,7 @@ def test_tables(project, monkeypatch, capsys):
     assert len(pairs) > 1 and pairs[0] == confusion.PAIRS
     assert all(row[0] == f"{row[3]} / {row[4]}" and {*row[3:5]} < set(NAMES)
                for row in pairs[1:])
-    images = [row["image"] for row in files.read_json(
-        "data/prepared/test.json")]
+    images = [row["image"] for row in prepared.rows("test")]
     assert all(row[8] == images[int(row[7])] for row in pairs[1:])
     assert re.search("^evaluate: most often confused: .*; all in results/"
                      "confused.csv$", capsys.readouterr().out, re.M)
@@ -98,7 +96,7 @@ def test_tables(project, monkeypatch, capsys):
 def test_locate(project, monkeypatch, capsys):
     """A match is one line; its image as printed or as it is finds it."""
     renamed(project, monkeypatch, NAMES)
-    rows = files.read_json("data/prepared/test.json")
+    rows = list(prepared.rows("test"))
     row = next(k for k, one in enumerate(rows) if one["class"] == NAMES[4])
     lines = []
     for what in (f"test:{row}", rows[row]["image"],
@@ -106,8 +104,8 @@ def test_locate(project, monkeypatch, capsys):
         assert stage(project, monkeypatch, "commands.locate_rows",
                      what) is None
         lines.append(capsys.readouterr().out)
-    assert lines == [f"test:{row}\tnew\\nline/x_test[{row}]\tnew\\nline\t0\n"
-                     ] * 3
+    assert lines == [f"test:{row}\tnew\\nline/x_test[{row}]\tnew\\nline\t"
+                     f"{'0' * 64}\n"] * 3
 
 
 def test_letters():
@@ -219,8 +217,8 @@ def test_other_encodings(project, tmp_path):
     settings = "LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0"
     done = project.run(f"{settings} python -m stages.prepare")
     assert done.returncode == 0, done.stdout
-    with open(project.file("data/prepared/train.json"), "rb") as file:
-        rows = json.load(file)
+    rows = list(image_table.read(
+        project.file("data/prepared/train_rows.npy")))
     assert {row["class"] for row in rows} == {"猫", "new\nline", "é"}
     assert {row["image"].split("/")[1][0] for row in rows} == {"ü"}
     for encoding in (settings, "PYTHONIOENCODING=ascii"):
@@ -231,7 +229,7 @@ def test_other_encodings(project, tmp_path):
     done = project.run(f"{settings} python -m commands.locate_rows 猫")
     assert done.stdout == (
         r"locate_rows: \u732b: no row matches; write a row as train:17, an "
-        "image as in data/prepared/*.json\n")
+        "image as printed by this command\n")
 
 
 def other_python(*words, path=""):

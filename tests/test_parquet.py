@@ -92,17 +92,17 @@ def check_row(row, labels, pixels):
 def test_without_head_or_package(project, monkeypatch, capsys):
     """Without a head, predictions are null; without pyarrow, one line."""
     monkeypatch.chdir(project.path)
-    for path in ("models/head.h5", "data/prepared/train.json"):
+    for path in ("models/head.h5", "data/prepared/train_rows.npy"):
         with monkeypatch.context() as patch:
             patch.setattr(files, "HEAD", "models/none.h5")
-            if path.endswith("json"):
-                with open(path, "a", encoding="utf-8") as file:
-                    file.write(" ")
+            if path.endswith("npy"):
+                with open(path, "ab") as file:
+                    file.write(b" ")
             error = stage(project, patch, INSPECT, *WORDS)
         rows = pq.read_table(OUT, columns=["predicted", "probability"])
         assert rows["predicted"].null_count == 300
         assert rows["probability"].null_count == 300
-    assert error.startswith("inspect_features: data/prepared/train.json: ")
+    assert error.startswith("inspect_features: data/prepared/train_rows.npy: ")
     capsys.readouterr()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert stage(project, monkeypatch, INSPECT, *WORDS) == 2

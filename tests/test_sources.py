@@ -12,6 +12,8 @@ from pyarrow import csv, parquet
 from test_folder import read
 from test_readme import table_command
 
+from stages.lib.common import image_table
+
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100
 
 
@@ -162,9 +164,10 @@ def test_table(project, monkeypatch, title, delimiter, values):
         "data__columns": {"image": None, "label": None, "split": None},
         **values}) is None
     assert sizes(project) == [18, 2, 4]
-    assert {row["image"] for row in read(project, "data/prepared/test.json")
-            } == {f"../images/{name}/{k}.png" for name in ("hat", "coat")
-                  for k in (10, 11)}
+    found = image_table.read(project.file("data/prepared/test_rows.npy"))
+    assert {row["image"] for row in found} == {
+        f"../images/{name}/{k}.png" for name in ("hat", "coat")
+        for k in (10, 11)}
     order = rows(title)
     table(project, order[:1] + order[:0:-1], delimiter=delimiter)
     before = np.load(project.file("data/prepared/train_y.npy"))

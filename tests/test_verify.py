@@ -91,7 +91,8 @@ def test_repair(project, monkeypatch):
     """All kinds of damage at once: named, and repaired to the same bytes."""
     before = project.md5()
     objects = [linked(project, name) for name in (
-        "models/head.h5", "data/prepared/train.json", "results/mistakes.png")]
+        "models/head.h5", "data/prepared/train_rows.npy",
+        "results/mistakes.png")]
     damage(objects[0], DAMAGED["models/head.h5"][0])
     damage(objects[1], lambda data: data.replace(b"image", b"imago", 1))
     damage(objects[2], lambda data: data[:100])
@@ -109,8 +110,8 @@ def test_repair(project, monkeypatch):
     cached = "not the bytes of its name; "
     for path, why in [
             ("models/head.h5", "differs from dvc.lock; written by train"),
-            ("data/prepared/train.json", "differs from dvc.lock; written by "
-             "prepare"),
+            ("data/prepared/train_rows.npy", "differs from dvc.lock; written "
+             "by prepare"),
             ("results/mistakes.png", "differs from dvc.lock; written by "
              "evaluate"),
             ("data/resized/test_x.npy", "missing; written by resize"),

@@ -40,6 +40,36 @@ def write(path, key, table):
         f"{path}.npy", "sha256")})
 
 
+class Index:
+    """Finds rows by their field "sha256", uint8 (n, 32); None: no rows."""
+
+    def __init__(self, rows):
+        """Sort the rows by the first 8 bytes."""
+        self._rows = self._order = self._prefixes = None
+        if rows is not None:
+            prefixes = _prefix(np.ascontiguousarray(rows["sha256"][:, :8]))
+            self._rows, self._order = rows, np.argsort(prefixes)
+            self._prefixes = prefixes[self._order]
+
+    def __len__(self):
+        """Return the number of rows."""
+        return 0 if self._rows is None else len(self._rows)
+
+    def get(self, sha256):
+        """Return the row of 32 bytes, or None."""
+        if not len(self):
+            return None
+        k = np.searchsorted(self._prefixes, _prefix(
+            np.frombuffer(sha256[:8], np.uint8))[0])
+        row = self._rows[self._order[min(k, len(self) - 1)]]
+        return row if row["sha256"].tobytes() == sha256 else None
+
+
+def _prefix(first):
+    """Return bytes, uint8 (n, 8) or (8,), as numbers, uint64 (n,)."""
+    return first.reshape(-1, 8).view(np.uint64)[:, 0]
+
+
 def code(*modules):
     """Return the SHA-256 of each module's source, for a key."""
     return {module.__name__.rsplit(".", 1)[-1]: files.digest(

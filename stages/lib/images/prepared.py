@@ -5,18 +5,18 @@ import os
 
 import numpy as np
 
-from stages.lib.common import arrays, errors, files, seals
+from stages.lib.common import arrays, errors, image_table, seals
 
 
 def rows(split):
-    """Return which image each row of `split` is, a list of dictionaries.
+    """Return which image each row of `split` is, an `ImageTable`.
 
     Raises:
         ArtefactError: missing or damaged.
     """
-    path = f"data/prepared/{split}.json"
+    path = f"data/prepared/{split}_rows.npy"
     seals.check("prepare", path)
-    return files.read_json(path)
+    return image_table.read(path)
 
 
 class Images:

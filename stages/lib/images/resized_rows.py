@@ -10,8 +10,8 @@ import numpy as np
 from stages.lib.common import arrays, digests, errors, files, kept_table
 
 PATH = "data/resized/scratch/rows"
-ROW = np.dtype([("split", np.uint8), ("sha256", np.uint8, 32),
-                ("digest", np.uint8, digests.DIGEST)])
+ROW = np.dtype([("sha256", np.uint8, 32), ("split", np.uint8),
+                ("row", np.int64), ("digest", np.uint8, digests.DIGEST)])
 
 
 class ResizedRows:
@@ -23,32 +23,25 @@ class ResizedRows:
         Args:
             given: `params.Resize`.
         """
-        self._key, self._side, self._now = _key(given), given.side, []
-        self._place, self._digest, self._arrays = {}, {}, {}
-        found = kept_table.read(PATH, self._key)
-        for k, split in enumerate(files.SPLITS if found is not None else ()):
-            self._open(k, split, found[found["split"] == k])
+        self._key, self._now, self._arrays = _key(given), [], {}
+        rows = kept_table.read(PATH, self._key)
+        self._rows = kept_table.Index(rows)
+        for k, split in enumerate(files.SPLITS if len(self._rows) else ()):
+            try:
+                array = arrays.open_array(f"data/resized/{split}_x.npy", 4)
+            except errors.ArtefactError:    # or there is none
+                continue
+            if array.shape == ((rows["split"] == k).sum(), given.side,
+                               given.side, 3):
+                self._arrays[k] = array
 
-    def _open(self, k, split, rows):
-        """Open the array of a split, if it has these rows."""
-        path = f"data/resized/{split}_x.npy"
-        try:
-            array = arrays.open_array(path, ndim=4)
-        except errors.ArtefactError:    # or there is none
-            return
-        if array.shape == (len(rows), self._side, self._side, 3):
-            self._arrays[k] = array
-            for row, sha256 in enumerate(rows["sha256"]):
-                self._place[sha256.tobytes()] = (k, row)
-            self._digest[k] = rows["digest"]
-
-    def __len__(self):
-        """Return how many images are known."""
-        return len(self._place)
+    def __bool__(self):
+        """Return whether any rows are known."""
+        return bool(self._arrays)
 
     def forget(self):
         """Know no rows any more."""
-        self._place, self._arrays = {}, {}
+        self._arrays = {}
 
     def get(self, sha256):
         """Return the resized image of a file, or None.
@@ -59,11 +52,11 @@ class ResizedRows:
         Returns:
             uint8 (side, side, 3), 0..255.
         """
-        k, row = self._place.get(bytes.fromhex(sha256), (None, None))
-        if k is None:
+        row = self._rows.get(bytes.fromhex(sha256))
+        if row is None or row["split"] not in self._arrays:
             return None
-        pixels = np.array(self._arrays[k][row])
-        good = (digests.of_rows([pixels])[0] == self._digest[k][row]).all()
+        pixels = np.array(self._arrays[row["split"]][row["row"]])
+        good = (digests.of_rows([pixels])[0] == row["digest"]).all()
         return pixels if good else None
 
     def add(self, split, sha256, table):
@@ -71,14 +64,13 @@ class ResizedRows:
 
         Args:
             split: its name.
-            sha256: of each row's file, hexadecimal.
+            sha256: of each row's file, uint8 (n, 32).
             table: digests of its rows, uint8 (n, 16).
         """
-        rows = np.empty(len(sha256), ROW)
+        rows = np.empty(len(table), ROW)
+        rows["sha256"], rows["digest"] = sha256, table
         rows["split"] = files.SPLITS.index(split)
-        rows["sha256"] = np.frombuffer(
-            bytes.fromhex("".join(sha256)), np.uint8).reshape(-1, 32)
-        rows["digest"] = table
+        rows["row"] = np.arange(len(table))
         self._now.append(rows)
 
     def write(self):

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """All cached features as vectors: one row for each image."""
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional
 
 import numpy as np
 
 from stages.lib.cache import row_store
-from stages.lib.common import arrays, errors, files, manifest
+from stages.lib.common import arrays, errors, files, image_table, manifest
 
 BLOCK = 1 << 26    # bytes read at a time
 
@@ -16,7 +16,7 @@ class CachedFeatures(NamedTuple):
     vectors: float32 (n, d), maps pooled; may contain NaN and infinity.
     labels, split, row: integer (n,); `split` counts in `files.SPLITS`.
     images: digests of the pixels, void (n,) of `digests.DIGEST` bytes.
-    files: paths of the images of each split; None for arrays.
+    files: `ImageTable` of the files of each split; None for arrays.
     """
 
     vectors: np.ndarray
@@ -24,7 +24,7 @@ class CachedFeatures(NamedTuple):
     split: np.ndarray
     row: np.ndarray
     images: np.ndarray
-    files: Dict[str, Optional[List[str]]]
+    files: Dict[str, Optional[image_table.ImageTable]]
     manifest: dict
 
     @property
@@ -37,7 +37,7 @@ class CachedFeatures(NamedTuple):
         split = files.SPLITS[self.split[k]]
         found = {"split": split, "row": int(self.row[k])}
         if self.files[split]:
-            found["file"] = self.files[split][self.row[k]]
+            found["file"] = self.files[split][self.row[k]]["image"]
         return found
 
     def in_split(self, split):
@@ -107,16 +107,11 @@ def _images(split, count):
 
 
 def _files(split, count):
-    """Return the paths of the images of `split`; None for arrays."""
-    path = f"data/prepared/{split}.json"
-    rows = files.read_json(path)
-    try:
-        found = [row["image"] for row in rows if "sha256" in row]
-    except (KeyError, TypeError) as error:
-        raise files.unusable(
-            path, f"not a list of rows with {error}") from error
+    """Return the `ImageTable` of the files of `split`; None for arrays."""
+    path = f"data/prepared/{split}_rows.npy"
+    rows = image_table.read(path)
     if len(rows) != count:
         raise errors.ArtefactError(
             f"{path} has {len(rows)} rows, features/{split}"
             f"_x.npy {count}; run `dvc repro`")
-    return found or None
+    return rows if rows.of_files else None

@@ -5,7 +5,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from stages.lib.common import digests, errors, text
+from stages.lib.common import digests, errors, image_table, text
 
 UNUSABLE = re.compile("[\0\ud800-\udfff]")    # in a class name
 
@@ -16,15 +16,13 @@ class Split(NamedTuple):
     Attributes:
         x: uint8 (n, h, w, 3); (n, 0, 0, 3) if the images are files.
         y: class, uint8 or int64 (n,).
-        rows: for each row a dictionary: "image", "class", and for a file
-            "sha256", "size" (h, w) and "jpeg", whether TensorFlow decodes
-            it.
+        rows: which images they are, as `image_table.build` returns it.
         digests: those of the pixels of each row, uint8 (n, 16).
     """
 
     x: np.ndarray
     y: np.ndarray
-    rows: List[dict]
+    rows: np.ndarray
     digests: np.ndarray
 
 
@@ -83,8 +81,9 @@ def from_arrays(given, path):
     splits = {}
     for split, (x, _) in given.splits.items():
         y = labels[split].astype(label_dtype(names))
-        rows = [{"image": f"x_{split}[{k}]", "class": names[label]}
-                for k, label in enumerate(y)]
+        rows = image_table.build(
+            (f"x_{split}[{k}]" for k in range(len(y))),
+            (names[label] for label in y))
         splits[split] = Split(x, y, rows, digests.of_all(
             lambda rows, x=x: np.ascontiguousarray(x[rows]), len(x)))
     return Dataset(splits, names, [], given.unknown)

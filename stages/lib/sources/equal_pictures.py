@@ -75,11 +75,11 @@ def lines(found, splits):
     """Return lines about leaks and contradicting labels, for people."""
     def image(name, row):
         """Return the name of a row's image, as text."""
-        return text.escaped(splits[name].rows[row]["image"])
+        return text.escaped(splits[name].rows["image"][row].decode())
 
     def label(name, row):
         """Return the class of a row's image, as text."""
-        return text.escaped(splits[name].rows[row]["class"])
+        return text.escaped(splits[name].rows["class"][row].decode())
 
     shown, pairs = [], leaks(found, splits)
     rows = leaked_rows(pairs)

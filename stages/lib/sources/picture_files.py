@@ -6,9 +6,10 @@ import os
 import numpy as np
 import psutil
 
-from stages.lib.common import digests, errors, files, parallel, progress
+from stages.lib.common import (
+    digests, errors, files, image_table, parallel, progress)
 from stages.lib.images import decoding
-from stages.lib.sources import dataset, known_pictures, rejected_files
+from stages.lib.sources import dataset, known_pictures
 
 
 def load(root, listed, max_megapixels):
@@ -20,21 +21,26 @@ def load(root, listed, max_megapixels):
         max_megapixels: data.max_megapixels.
     """
     listed = sorted(listed, key=lambda one: one.file)
-    rows, rejected = {split: [] for split in files.SPLITS}, []
+    rejected, good = [], np.zeros(len(listed), bool)
+    pictures = np.empty(len(listed), known_pictures.ROW)
     budget = _budget(max_megapixels)
     known = known_pictures.KnownPictures(max_megapixels)
     with progress.bar("prepare", len(listed)) as bar:
-        for row in parallel.ordered(lambda one: _examine(
-                root, one, max_megapixels, budget, known), listed):
+        for k, (one, found) in enumerate(zip(listed, parallel.ordered(
+                lambda one: _examine(root, one, max_megapixels, budget,
+                                     known), listed))):
             bar.update()
-            if isinstance(row, rejected_files.ListedFile):
-                rejected.append(row)
+            if isinstance(found, str):
+                rejected.append(one._replace(reason=found))
             else:
-                rows[row["split"]].append(row)
-    known.write()
-    names = sorted({row["class"] for part in rows.values() for row in part})
-    splits = {split: _split(part, names)
-              for split, part in rows.items() if part}
+                pictures[k], good[k] = found, True
+    known_pictures.write(pictures[good])
+    names = sorted({listed[k].class_name for k in np.flatnonzero(good)})
+    of_split = {split: [k for k in np.flatnonzero(good)
+                        if listed[k].split == split]
+                for split in files.SPLITS}
+    splits = {split: _split([listed[k] for k in rows], pictures[rows], names)
+              for split, rows in of_split.items() if rows}
     return dataset.Dataset(splits, names, rejected)
 
 
@@ -53,37 +59,38 @@ def _budget(max_megapixels):
 
 
 def _examine(root, listed, max_megapixels, budget, known):
-    """Return the row of the file `listed`, or `listed` with the reason."""
+    """Return the file `listed` as a `known_pictures.ROW`, or a reason, str,
+    for which it is rejected.
+    """
     if listed.reason:
-        return listed
+        return listed.reason
     try:
         data = decoding.read(os.path.join(root, listed.file))
-        sha256 = hashlib.sha256(data)
-        found = known.get(sha256.digest())
+        sha256 = hashlib.sha256(data).digest()
+        found = known.get(sha256)
         if found is None:
-            found = known.add(sha256.digest(), *_decode(
-                data, max_megapixels, budget))
+            found = (np.frombuffer(sha256, np.uint8),
+                     *_decode(data, max_megapixels, budget))
+        return found
     except errors.PictureError as error:
-        return listed._replace(reason=str(error))
-    return {"image": listed.file, "class": listed.class_name,
-            "sha256": sha256.hexdigest(), "split": listed.split, **found}
+        return str(error)
 
 
 def _decode(data, max_megapixels, budget):
-    """Return size, "jpeg" and digest of a picture; see `KnownPictures`."""
+    """Return size, "jpeg" and digest of a picture; see `known_pictures`."""
     from stages.lib.images import jpeg    # starts TensorFlow
     pixels = decoding.decode(data, max_megapixels, budget)
     return (pixels.shape[:2], jpeg.matches(pixels, data, budget),
             digests.of_rows([pixels])[0])
 
 
-def _split(rows, names):
-    """Return the `dataset.Split` of these rows; its array has no pixels."""
+def _split(listed, pictures, names):
+    """Return the `dataset.Split` of these files; its array has no pixels."""
     index = {name: k for k, name in enumerate(names)}
     return dataset.Split(
-        np.empty((len(rows), 0, 0, 3), np.uint8),
-        np.array([index[row["class"]] for row in rows],
+        np.empty((len(listed), 0, 0, 3), np.uint8),
+        np.array([index[one.class_name] for one in listed],
                  dataset.label_dtype(names)),
-        [{key: row[key] for key in ("image", "class", "sha256", "size",
-                                    "jpeg")} for row in rows],
-        np.array([row["digest"] for row in rows]))
+        image_table.build((one.file for one in listed),
+                          (one.class_name for one in listed), pictures),
+        pictures["digest"])

@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import NamedTuple, Optional
 
+import numpy as np
+
 from stages.lib.common import errors, files
 from stages.lib.sources import walk
 
@@ -75,8 +77,8 @@ def check_classes(rejected, splits, source):
         splits: name -> `dataset.Split`.
         source: its path, named in errors.
     """
-    present = {(split, row["class"]) for split, one in splits.items()
-               for row in one.rows}
+    present = {(split, name.decode()) for split, one in splits.items()
+               for name in np.unique(one.rows["class"])}
     present |= {(split, None) for split in splits}
     for one in rejected:
         if one.split and (one.split, one.class_name) not in present:
