@@ -24,8 +24,8 @@ LISTED = 5    # of many examples
 
 
 def take(split, rows):
-    """Return these rows of a `Split`."""
-    return dataset.Split(split.x[rows], split.y[rows],
+    """Return these rows of a `Split`; images are read when written."""
+    return dataset.Split(arrays.Rows(split.x, rows), split.y[rows],
                          split.rows[rows], split.digests[rows])
 
 

@@ -12,7 +12,8 @@ from pyarrow import csv, parquet
 from test_folder import read
 from test_readme import table_command
 
-from stages.lib.common import image_table
+from stages.lib.common import image_table, seals
+from stages.lib.sources import npz
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100
 
@@ -276,3 +277,18 @@ def test_counts_are_those_of_the_source(project, monkeypatch):
         "prepare: class 0 (coat): 2 different images of this class alone in "
         "train do not suffice for 3 splits; add images, remove the class, or "
         "add the split test and validation to the source")
+
+
+def test_large_arrays_stay_on_disk(project, monkeypatch):
+    """An array that is unpacked to a file gives the same bytes."""
+    found = []
+    for limit in (npz.LARGE, 1):
+        monkeypatch.setattr(npz, "LARGE", limit)
+        for save in (np.savez, np.savez_compressed):
+            save(project.file("a.npz"), **tiny_arrays())
+            assert prepare(project, monkeypatch, "a.npz") is None
+            found.append({name: open(project.file(name), "rb").read()
+                          for name in seals.outs()["prepare"]})
+    assert found[0] == found[1] == found[2] == found[3]
+    assert not [name for name in os.listdir(project.file("data/prepared"))
+                if "part" in name]

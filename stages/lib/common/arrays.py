@@ -8,6 +8,8 @@ import numpy as np
 
 from stages.lib.common import files
 
+BLOCK = 4096    # rows written at a time
+
 
 @contextlib.contextmanager
 def array_writer(path, dtype, shape):
@@ -51,10 +53,28 @@ class ArrayWriter:
         self._file.write(rows.data)
 
 
+class Rows:
+    """Some rows of an array, read when they are needed.
+
+    Attributes:
+        dtype, shape: as of an array.
+    """
+
+    def __init__(self, array, rows):
+        """Keep the array (n, …) and the numbers of the rows, (k,)."""
+        self._array, self._rows = array, rows
+        self.dtype, self.shape = array.dtype, (len(rows), *array.shape[1:])
+
+    def __getitem__(self, part):
+        """Return the rows of a slice, an array."""
+        return self._array[self._rows[part]]
+
+
 def write_array(path, array):
-    """Write `array` as `.npy`."""
+    """Write `array`, or `Rows`, as `.npy`."""
     with array_writer(path, array.dtype, array.shape) as out:
-        out.append(array)
+        for k in range(0, array.shape[0], BLOCK):
+            out.append(array[k:k + BLOCK])
 
 
 def open_array(path, ndim=None):

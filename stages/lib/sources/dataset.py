@@ -14,7 +14,8 @@ class Split(NamedTuple):
     """A split, row by row.
 
     Attributes:
-        x: uint8 (n, h, w, 3); (n, 0, 0, 3) if the images are files.
+        x: uint8 (n, h, w, 3), an array or `arrays.Rows`; (n, 0, 0, 3) if
+            the images are files.
         y: class, uint8 or int64 (n,).
         rows: which images they are, as `image_table.build` returns it.
         digests: those of the pixels of each row, uint8 (n, 16).

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """A source that is an `.npz` file, as numpy.savez and Keras write them."""
+import shutil
+import tempfile
 import zipfile
 
 import numpy as np
@@ -10,6 +12,8 @@ from stages.lib.sources import dataset, split_names
 CONTENT = ("an .npz source contains x_train and y_train, optionally the same "
            "for val and test, and class_names")
 LETTERS = ("x", "y")    # images, labels; in any capitals
+LARGE = 1 << 28    # bytes of an array that is not held in memory
+BLOCK = 1 << 24    # of it that is unpacked at a time
 
 
 def load(path):
@@ -73,9 +77,19 @@ def _find(names, path):
 
 
 def _read(file, name, path):
-    """Return the array `name`, or raise a SourceError that names it."""
+    """Return the array `name`, or raise a SourceError that names it.
+
+    A large one is unpacked to a file that is removed with the array.
+    """
+    member = name if name in file.zip.namelist() else f"{name}.npy"
     try:
-        return file[name]
+        if file.zip.getinfo(member).file_size < LARGE:
+            return file[name]
+        with file.zip.open(member) as packed, tempfile.NamedTemporaryFile(
+                dir="data/prepared", suffix=".npy.part") as unpacked:
+            shutil.copyfileobj(packed, unpacked, BLOCK)
+            unpacked.flush()
+            return np.load(unpacked.name, mmap_mode="r")
     except Exception as error:   # a damaged zip or header raises anything
         reason = " ".join(str(error).split()) or type(error).__name__
         if "pickle" in reason:
