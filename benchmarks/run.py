@@ -6,7 +6,7 @@ Usage: benchmarks/run.py [NAME ...]
 Runs on real CIFAR-10 at the defaults (see tests/real_data.py), but with the
 last layer alone, which is what the loop trains on; all in one run, because
 machines differ and drift; medians of three runs.  Prints a table and writes
-build/bench.json.  NAME picks some of: rest, rate, idle,
+build/bench.json.  NAME picks some of: repro, update, rest, rate, idle,
 extraction, tail, decoding.
 """
 import json
@@ -25,6 +25,7 @@ import engines  # noqa: E402
 import real_data  # noqa: E402
 import stage  # noqa: E402
 import tails  # noqa: E402
+import whole  # noqa: E402
 from conftest import environment  # noqa: E402
 
 IMAGES = 2048        # measured, then scaled to the data set
@@ -167,7 +168,17 @@ def decoding(_project, _source, _weights):
     return photographs.measure()
 
 
-BENCHMARKS = {"rest": rest, "rate": rate, "idle": idle,
+def repro(_project, source, weights):
+    """The whole of `dvc repro` against the forward pass; a new rate."""
+    return whole.repro(source, weights)
+
+
+def update(_project, source, weights):
+    """20,000 JPEG files, and 5 more."""
+    return whole.update(source, weights, 20000)
+
+
+BENCHMARKS = {"repro": repro, "update": update, "rest": rest, "rate": rate, "idle": idle,
               "extraction": extraction, "tail": tail, "decoding": decoding}
 
 
@@ -187,11 +198,11 @@ def main(names):
     if not os.path.isdir(real_data.DATA):
         sys.exit("benchmarks: ../shared/data is missing")
     source, weights = real_data.unpack()
-    needed = set(names or BENCHMARKS) - {"extraction", "tail", "decoding"}
-    project = real_data.experiment(
-        source, weights, "extract.layers=[top]") if needed else None
-    results = {}
+    results, project = {}, None
     for name in names or BENCHMARKS:
+        if project is None and name in ("rest", "rate", "idle"):
+            project = real_data.experiment(source, weights,
+                                           "extract.layers=[top]")
         results[name] = BENCHMARKS[name](project, source, weights)
         print(f"\n{BENCHMARKS[name].__doc__.strip()}")
         show(results[name])
