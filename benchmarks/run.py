@@ -178,8 +178,9 @@ def update(_project, source, weights):
     return whole.update(source, weights, 20000)
 
 
-BENCHMARKS = {"repro": repro, "update": update, "rest": rest, "rate": rate, "idle": idle,
-              "extraction": extraction, "tail": tail, "decoding": decoding}
+BENCHMARKS = {"repro": repro, "update": update, "rest": rest, "rate": rate,
+              "idle": idle, "extraction": extraction, "tail": tail,
+              "decoding": decoding}
 
 
 def show(values, indent=2):

@@ -18,6 +18,7 @@ if not __package__:    # run as a file
 import contextlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 from stages.lib.common import errors, files, manifest, seals, stage
 from stages.lib.params import params
@@ -50,14 +51,16 @@ def write(given, names):
         formats.FORMATS[kind][1](model, path, names, given.resize.mode)
     found, rows = [], sample.Sample(given.data.source, given.resize.mode)
     with contextlib.ExitStack() as stack:
-        asked = {kind: stack.enter_context(stranger.Stranger(kind, path))
-                 for kind, path in paths.items()}
+        pool = stack.enter_context(ThreadPoolExecutor(len(paths)))
+        asked = {kind: pool.submit(
+            export_check.answers, stack.enter_context(
+                stranger.Stranger(kind, path)).probabilities, rows)
+            for kind, path in paths.items()}
         reference = export_check.Reference(
             model, keras_runtime.load_model(files.HEAD), rows, given.resize)
         for kind, one in asked.items():
             try:
-                compared = reference.compare(export_check.answers(
-                    one.probabilities, rows))
+                compared = reference.compare(one.result())
             except errors.ParityError as error:
                 raise errors.ParityError(
                     f"nothing exported: the file for {kind} {error}"

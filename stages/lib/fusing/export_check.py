@@ -62,8 +62,7 @@ class Reference:
         """Return probabilities of some rows: of the fused model, of it with
         pixels moved, and of head(cached features).
         """
-        scaled, moved = map(np.concatenate, zip(*(
-            self._scaled(self._rows[i][0]) for i in part)))
+        scaled, moved = self._scaled([self._rows[i][0] for i in part])
         features = np.stack([self._rows[i][1] for i in part])
         expected = self._predict(scaled)
         return (expected, expected if np.array_equal(scaled, moved)
@@ -71,15 +70,18 @@ class Reference:
                     top.predict_on_batch(features.astype("float32")),
                     self._logits))
 
-    def _scaled(self, image):
-        """Return an image as the backbone sees it, float32 (1, side, side, 3);
+    def _scaled(self, images):
+        """Return images as the backbone sees them, float32 (k, side, side, 3);
         and the same with the pixels near a half moved to the other level.
         """
-        pixels = image[None].astype("float32")
+        if len({image.shape for image in images}) > 1:
+            return map(np.concatenate, zip(*(
+                self._scaled([image]) for image in images)))
+        pixels = np.stack(images).astype("float32")
         found = rescaling.rescale(pixels, **self._resize).numpy()
         exact = rescaling.rescale(FINE * pixels, **self._resize).numpy() / FINE
         below = np.floor(exact)
-        near = np.abs(exact - below - 0.5) < self._error(*image.shape[:2])
+        near = np.abs(exact - below - 0.5) < self._error(*pixels.shape[1:3])
         return found, np.where(near, 2 * below + 1 - found, found)
 
     def _error(self, height, width):
@@ -101,8 +103,7 @@ class Reference:
         rows = [*np.linspace(0, len(self._rows) - 1, count // 2).astype(int),
                 *np.argsort(self.expected.max(axis=1))]
         rows = list(dict.fromkeys(rows))[:count]
-        scaled = np.concatenate([self._scaled(self._rows[i][0])[0]
-                                 for i in rows])
+        scaled, _ = self._scaled([self._rows[i][0] for i in rows])
         before = self._predict(scaled)
         with comparison.changed_weights(self._rest, np.random.default_rng(0)):
             change = np.abs(self._predict(scaled) - before).max()
