@@ -97,7 +97,7 @@ def look_up(given):
     loaded = engine.load(
         given.extract.engine, frozen.extractor,
         cache.folder) if cache.count else None
-    plan.plan(cache, loaded, wanted["train"][0])
+    plan.plan(cache, loaded, wanted["train"][0], frozen.extractor)
     return cache, loaded
 
 

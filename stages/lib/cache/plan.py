@@ -3,12 +3,10 @@
 import glob
 import os
 import shutil
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 
-from stages.lib.cache import lookup
+from stages.lib.cache import lookup, probe
 from stages.lib.common import errors, files, manifest, yaml_models
 from stages.lib.params import params
 
@@ -26,8 +24,9 @@ def why(cache):
         return "first run"
     changed = [name for name in {**cache.before, **cache.key}
                if cache.key.get(name) != cache.before.get(name)]
-    implied = {"layers", "weights"} if {"cut", "columns"} & {
-        *changed} else {"layers"}
+    implied = {"layers", *(("weights",) if {"cut", "columns"} & {*changed}
+                           else ()),
+               *(("code", "openvino") if "engine" in changed else ())}
     named = [name for name in changed if name not in implied] or changed
     if named:
         return " and ".join("extract.layers" if name == "columns" else name
@@ -61,13 +60,14 @@ def _changed_resize():
             if before.get(f"resize.{name}", value) != value]
 
 
-def plan(cache, engine, read):
+def plan(cache, engine, read, model):
     """Print what `extract` is going to do.
 
     Args:
         cache: `lookup.Cache`.
         engine: `engine.Engine`, None if there are no new rows.
         read: function from row numbers to pixels, to measure the speed.
+        model: `backbone.extractor`, for other engines.
 
     Raises:
         PlanError: it does not fit on disk or into memory.
@@ -81,11 +81,14 @@ def plan(cache, engine, read):
         _disk(cache, need)
     _memory(cache)
     if engine and new > engine.workers * engine.chunk:
-        rate = _probe(engine, read, min(engine.chunk,
-                                        len(cache.images["train"])))
+        pixels = read(range(min(engine.chunk, len(cache.images["train"]))))
+        rate = probe.rate(engine, pixels)
         minutes, seconds = divmod(round(new / rate), 60)
         print(f"extract: about {minutes} min {seconds} s at {rate:,.0f} "
               "images/s", flush=True)
+        if new / rate > probe.LONG:
+            print(probe.compared(cache.key["engine"], engine, model, pixels,
+                                 total), end="", flush=True)
 
 
 def _columns(cache):
@@ -146,13 +149,3 @@ def _memory(cache):
     print(f"extract: training needs {files.readable(need)} of memory, "
           f"{files.readable(free)} are free" + (
               "" if need <= free else ": it will read the features from disk"))
-
-
-def _probe(engine, read, count):
-    """Return images per second, measured on `count` for each worker."""
-    images, workers = read(range(count)), range(engine.workers)
-    with ThreadPoolExecutor(engine.workers) as pool:
-        list(pool.map(lambda _: engine.compute(images[:1]), workers))
-        begin = time.perf_counter()
-        list(pool.map(lambda _: engine.compute(images), workers))
-    return engine.workers * len(images) / (time.perf_counter() - begin)

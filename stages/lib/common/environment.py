@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Environments: check this Python, before its imports; find that of ONNX.
+"""Environments: check this Python, before its imports; find extras, ONNX.
 
 Python 3.8 and later can parse this file.  (`importlib.metadata` takes 20 ms.)
 """
@@ -21,6 +21,11 @@ def check():
         sys.exit(f"{sys.executable} (Python {version}) cannot run this: "
                  f"{reason}; run `make setup` once, then "
                  "`. .venv/bin/activate`")
+
+
+def has(package):
+    """Return whether this Python has `package`, without importing it."""
+    return importlib.util.find_spec(package) is not None
 
 
 def _reason():

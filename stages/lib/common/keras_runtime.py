@@ -12,6 +12,8 @@ import h5py
 from stages.lib.common import errors, files, model_seal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# `fuse` compares in another process, which needs memory of the GPU, too.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 gc.disable()    # the import makes a million objects and no garbage: 1/3 faster
 import tensorflow as tf  # noqa: E402
@@ -30,6 +32,9 @@ IDLE_THREADS = threads()    # before TensorFlow starts its own
 VERBOSE = 1 if sys.stderr.isatty() else 0   # Keras' own progress bar
 ITEMS = 4000    # of a list in one attribute; HDF5 allows 64 KB, 16 B an item
 tf.get_logger().setLevel("ERROR")
+# A GPU would round the factors of each product to 11 bits, and the features
+# of two machines would differ by more than the rounding of float32.
+tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def reset(seed):

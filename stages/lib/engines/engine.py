@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Engines that compute the frozen part: TensorFlow Lite and TensorFlow.
+"""Engines that compute the frozen part: how to load one, and its key.
 
 The features of an image do not depend on the other images in the batch, on
 their order, or on the number of workers: on one kind of processor, the bytes
@@ -10,16 +10,18 @@ import os
 from importlib.metadata import version
 from typing import Callable, NamedTuple
 
-import numpy as np
+from stages.lib.common import environment
+from stages.lib.engines import (
+    batches, openvino_engine, tensorflow_engine, tflite)
 
-from stages.lib.common.keras_runtime import tf
-from stages.lib.engines import tflite
-
-LIBRARIES = ("tensorflow", "keras", "numpy")
+# The modules that can change the bytes of features; not this one, so that a
+# new engine leaves the features of the others as they are.
+MODULES = {"tflite": (tflite, batches), "openvino": (openvino_engine,),
+           "tensorflow": (tensorflow_engine, batches)}
+LIBRARIES = ("tensorflow", "keras", "numpy")    # and openvino for openvino
 # Images a step, fixed at conversion: XNNPACK can refuse a resized graph.
 BATCH = {"tflite": 4, "tensorflow": 64}
-# Images a task: a kill costs a worker at most one task.
-CHUNK = {"tflite": 16, "tensorflow": 64}
+CHUNK = 16    # images a task: a kill costs a worker at most one task
 
 
 class Engine(NamedTuple):
@@ -41,19 +43,33 @@ def load(name, model, folder):
     """Return the `Engine` of a model.
 
     Args:
-        name: a key of `BATCH`.
+        name: a key of `MODULES`.
         model: `backbone.extractor`.
         folder: to keep the converted graph for the next run, or None.
 
     Raises:
-        EngineError: TensorFlow Lite cannot convert the model.
+        EngineError: the engine cannot convert the model, or the environment
+            variable EXTRACT_BATCH is wrong.
     """
     if name == "tensorflow":
-        return Engine(_padded(_tensorflow(model), BATCH[name]), 1, CHUNK[name])
+        batch = tensorflow_engine.batch(BATCH[name])
+        return Engine(batches.padded(
+            tensorflow_engine.step(model, batch), batch),
+            tensorflow_engine.WORKERS, batch)
     workers = len(os.sched_getaffinity(0)) if hasattr(
         os, "sched_getaffinity") else os.cpu_count()
+    if name == "openvino":
+        return Engine(openvino_engine.compute(model, workers, folder),
+                      workers, CHUNK)
     step = tflite.step(model, BATCH[name], workers, folder)
-    return Engine(_padded(step, BATCH[name]), workers, CHUNK[name])
+    return Engine(batches.padded(step, BATCH[name]), workers, CHUNK)
+
+
+def others(name):
+    """Return the engines but `name` that may be the fastest here."""
+    usable = {"tflite": True, "openvino": environment.has("openvino"),
+              "tensorflow": tensorflow_engine.on_gpu()}
+    return [one for one in MODULES if usable[one] and one != name]
 
 
 def key(extract):
@@ -64,42 +80,18 @@ def key(extract):
 
     Returns:
         A dictionary of plain values, for JSON.  `code` is the SHA-256 of the
-        engines' source, which can change the bytes of features.
+        engine's source, which can change the bytes of features.
     """
+    own = ("openvino",) if extract.engine == "openvino" else ()
     return {"dtype": extract.dtype, "engine": extract.engine,
-            "code": _code(),
-            **{name: version(name) for name in LIBRARIES}}
+            "code": _code(extract.engine),
+            **{name: version(name) for name in (*LIBRARIES, *own)}}
 
 
-def _code():
-    """Return the SHA-256 of the engines' source."""
+def _code(name):
+    """Return the SHA-256 of the source of the engine `name`."""
     found = hashlib.sha256()
-    for path in (__file__, tflite.__file__):
-        with open(path, "rb") as file:
+    for module in MODULES[name]:
+        with open(module.__file__, "rb") as file:
             found.update(file.read())
     return found.hexdigest()
-
-
-def _padded(step, batch):
-    """Return a function of any number of images; `step` takes `batch`."""
-    def compute(images):
-        """Return the features of `images`."""
-        rows = []
-        for k in range(0, len(images), batch):
-            part = images[k:k + batch]
-            missing = batch - len(part)
-            if missing:
-                part = np.concatenate([part, np.repeat(part[:1], missing, 0)])
-            rows.append(step(part)[:batch - missing])
-        return np.concatenate(rows)
-    return compute
-
-
-def _tensorflow(model):
-    """Return a function of one batch by TensorFlow, on all cores or the GPU.
-    """
-    function = tf.function(
-        lambda images: model(tf.cast(images, tf.float32), training=False),
-        input_signature=[tf.TensorSpec(
-            (BATCH["tensorflow"], *model.input_shape[1:]), tf.uint8)])
-    return lambda images: function(tf.constant(images)).numpy()

@@ -121,10 +121,21 @@ class Backbone(Group):
 class Extract(Group):
     """How features are computed and stored."""
 
-    engine: Literal["tflite", "tensorflow"]
+    engine: Literal["tflite", "openvino", "tensorflow"]
     dtype: Literal["float32", "float16"]
     views: Views
     layers: Annotated[List[Union[int, str]], Field(min_length=1)]
+
+    @field_validator("engine")
+    @classmethod
+    def check_engine(cls, engine):
+        """Refuse an engine that is not installed."""
+        if engine == "openvino" and not environment.has("openvino"):
+            raise ValueError(
+                "openvino is not installed; install the extra openvino: "
+                "python -m pip install --no-deps openvino==2025.3.0; or set "
+                "extract.engine to tflite")
+        return engine
 
 
 class Train(Group):
