@@ -7,7 +7,7 @@ Runs on real CIFAR-10 at the defaults (see tests/real_data.py), but with the
 last layer alone, which is what the loop trains on; all in one run, because
 machines differ and drift; medians of three runs.  Prints a table and writes
 build/bench.json.  NAME picks some of: repro, update, rest, rate, idle,
-extraction, tail, decoding.
+extraction, tail, decoding; or, alone, gpu, which needs no data (--help).
 """
 import json
 import os
@@ -22,6 +22,7 @@ __import__("stages")    # checks this Python
 
 import decoding as photographs  # noqa: E402
 import engines  # noqa: E402
+import gpu  # noqa: E402
 import real_data  # noqa: E402
 import stage  # noqa: E402
 import tails  # noqa: E402
@@ -145,7 +146,7 @@ def extraction(_project, source, weights):
     with np.load(source) as data:
         images = rescaling.rescale(data["x_train"][:IMAGES], 160).numpy()
     table = engines.measure(frozen(weights), images.astype("uint8"))
-    own = next(iter(table.values()))["images_per_second"]
+    own = table["this project (tflite)"]["images_per_second"]
     return {"engines": table, "stage": stage.measure(source, weights, own)}
 
 
@@ -196,6 +197,9 @@ def show(values, indent=2):
 def main(names):
     """Run the benchmarks `names`, or all."""
     os.chdir(ROOT)
+    if names[:1] == ["gpu"]:
+        show(gpu.main(names[1:]))
+        return
     if not os.path.isdir(real_data.DATA):
         sys.exit("benchmarks: ../shared/data is missing")
     source, weights = real_data.unpack()

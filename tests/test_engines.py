@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The engines: the same bytes for any order, batch and number of workers."""
+import importlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import parts
 import pytest
-from conftest import stage
+from conftest import ROOT, stage
 from test_cache import contents, extract
 
 from stages.lib.backbone import backbone
@@ -183,3 +184,29 @@ def test_plan_names_the_fastest(project, monkeypatch, capsys):
     text = extract(project, monkeypatch, capsys)[2]
     assert ("no installed engine is faster here: tensorflow 410, tflite 400 "
             "images/s\n") in text
+
+
+def test_benchmark_of_gpus(frozen, monkeypatch):
+    """It refuses without a GPU, and measures each batch on the processor."""
+    monkeypatch.syspath_prepend(os.path.join(ROOT, "benchmarks"))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("EXTRACT_BATCH", "1")    # restored afterwards
+    gpu = importlib.import_module("gpu")
+    with pytest.raises(SystemExit, match="^gpu: TensorFlow sees no GPU .*--c"):
+        gpu.main([])
+    table, = gpu.main(["--cpu", "--side", "32", "--images", "32"]).values()
+    assert list(table) == ["16 images a step", "32 images a step"]
+    for row in table.values():
+        assert row["images_per_second"] > 0
+        assert 0 < row["share_of_transfer_one_thread"] < 1
+        assert row["same_bytes_in_any_order"] == 1
+        assert row["difference_to_first_batch"] < 1e-6
+
+
+def test_matrix_rates(monkeypatch):
+    """The benchmark's limit is the best of several libraries."""
+    monkeypatch.syspath_prepend(os.path.join(ROOT, "benchmarks"))
+    rates = importlib.import_module("matrix_rates").measure(64)
+    assert {name.split()[0] for name in rates} >= {
+        "NumPy", "SciPy", "TensorFlow"}
+    assert min(rates.values()) > 0

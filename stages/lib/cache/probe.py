@@ -9,7 +9,7 @@ from stages.lib.common import errors
 from stages.lib.engines import engine as engines
 
 LONG = 60    # seconds of work from which on other engines are tried
-ROUNDS, ENOUGH = 3, 2    # of the comparison: at most; seconds until the last
+ROUNDS, ENOUGH = 10, 2    # of the comparison: at most; seconds until the last
 FASTER = 1.05    # less is noise
 
 
