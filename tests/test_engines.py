@@ -2,6 +2,7 @@
 """The engines: the same bytes for any order, batch and number of workers."""
 import importlib
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -117,6 +118,8 @@ def test_openvino_missing(project, monkeypatch):
     line = stage(project, monkeypatch, "prepare")
     assert line.startswith("prepare: params.yaml: extract.engine: ")
     assert "\n" not in line and "install the extra openvino: python -m" in line
+    with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
+        assert f'"{re.search("openvino==[0-9.]+", line)[0]}"' in file.read()
 
 
 def test_keys(monkeypatch):
