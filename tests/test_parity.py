@@ -191,3 +191,22 @@ def test_maps_and_photographs():
                         "wrong side")
     with pytest.raises(errors.ParityError, match="computes features of shape"):
         case.measured(wrong, top)
+
+
+def test_rounding_of_pooling():
+    """A mean over many positions, added in another order, is right."""
+    side, random = 192, np.random.default_rng(0)
+    pixels = keras.Input((side, side, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(
+        keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(2)(
+        keras.layers.Normalization(
+            name="head_normalization", mean=0.5, variance=1)(pooled)))
+    features = keras.Input((3,))
+    top = keras.Model(features, model.layers[-1](model.layers[-2](features)))
+    images = random.integers(0, 256, (6, side, side, 3), dtype=np.uint8)
+    scaled = images.reshape(6, -1, 3) * np.float32(1 / 255)
+    cached = scaled.mean(axis=1, dtype=np.float64).astype(np.float32)
+    found = comparison.compare(comparison.Parts(model, "top"), top,
+                               list(zip(images, cached)))
+    assert 1e-6 < found["excess"].max() <= found["rounding"] < 5e-5

@@ -8,6 +8,7 @@ approach to probabilistic rounding error analysis, 2019).  So the model
 computes once more with each weight changed by sqrt(n) u, the signs drawn at
 random; `SAFETY` times the largest change of an output is what rounding
 explains.  This follows how a network amplifies rounding: docs/experiments.md.
+Pooling has no weights: a mean over n positions may be off by sqrt(n) u.
 """
 import contextlib
 
@@ -35,6 +36,7 @@ class Parts:
 
     Attributes:
         frozen: keras.Model, raw pixels -> what `extract` caches.
+        positions: the most that a pooling layer takes the mean of, or 1.
         rest: keras.Model, result of `inputs` -> features, output.
     """
 
@@ -47,6 +49,10 @@ class Parts:
         """
         first, cached = model.input, feature_tensor(model, cut)
         self.frozen = keras.Model(first, cached)
+        self.positions = max([1, *(
+            int(np.prod(layer.input_shape[1:3]))
+            for layer in self.frozen.layers
+            if isinstance(layer, keras.layers.GlobalAveragePooling2D))])
         self._rescale = None
         if None in model.input_shape[1:]:
             first = model.layers[1].output
@@ -134,7 +140,8 @@ def compare(parts, top, rows):
     of_features, of_outputs = rounding(parts, top, probes)
     return {**found, "largest": features.largest(),
             "spread": features.spread(),
-            "rounding": of_features + ULP * features.largest(),
+            "rounding": of_features + features.largest() * (
+                ULP + UNIT * np.sqrt(parts.positions)),
             "output_rounding": min(of_outputs, BLIND * outputs.spread())
             + 8 * ULP * outputs.largest()}
 
