@@ -73,12 +73,13 @@ def write(split, images, given, budget, known):
     with arrays.array_writer(path, "uint8", shape) as out, \
             progress.bar(f"resize {split}", len(images)) as bar, \
             ThreadPoolExecutor(1) as pool:
-        hashed = []
+        tables = []
         for batch in resizing.resize(images, given, budget, known):
-            hashed.append(pool.submit(digests.of_rows, batch))
+            table = pool.submit(digests.of_rows, batch)    # while it writes
             out.append(batch)
+            tables.append(table.result())
             bar.update(len(batch))
-        table = np.concatenate([one.result() for one in hashed])
+        table = np.concatenate(tables)
     if known is not None:
         known.add(split, prepared.rows(split).table["sha256"], table)
     return path, seals.of_rows(out, table)

@@ -72,9 +72,9 @@ def resize(images, given, budget=None, known=None):
     count = large_pictures.batch_size(array.shape[1:3])
     batches = tf.data.Dataset.from_generator(
         lambda: (array[k:k + count] for k in range(0, len(array), count)),
-        output_signature=spec).prefetch(tf.data.AUTOTUNE)
-    scaled = batches.map(scaler(given), num_parallel_calls=tf.data.AUTOTUNE)
-    return scaled.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+        output_signature=spec).prefetch(parallel.CORES)
+    scaled = batches.map(scaler(given), num_parallel_calls=parallel.CORES)
+    return scaled.prefetch(parallel.CORES).as_numpy_iterator()    # no more
 
 
 def from_files(images, given, budget, known):
