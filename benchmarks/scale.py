@@ -110,11 +110,11 @@ def measure(project, name):
                                cwd=project, stdout=subprocess.DEVNULL)
     process = psutil.Process(running.pid)
     while running.poll() is None:
+        time.sleep(0.2)    # first: a process begins as a copy of this one
         try:
             largest = max(largest, anonymous(process))
         except psutil.Error:
             break
-        time.sleep(0.2)
     if running.wait():
         sys.exit(f"{name} failed")
     return time.monotonic() - begin, largest
