@@ -20,7 +20,7 @@ import shutil
 import time
 
 from stages.lib.backbone import layers, portable, saved_models
-from stages.lib.cache import compute, lookup, plan
+from stages.lib.cache import cluster, compute, lookup, plan
 from stages.lib.common import (
     arrays, errors, files, keras_runtime, manifest, progress, seals, stage,
     timings, watched_files)
@@ -34,7 +34,7 @@ it shows the images of ../train_x.npy.
 
 
 def images(given):
-    """Return name of the array -> (row numbers -> pixels), number of rows.
+    """Return name of the array -> `views.Viewed`, number of rows.
 
     Args:
         given: `params.Params`.
@@ -45,12 +45,12 @@ def images(given):
     def of(split, view):
         """Return the images of one array."""
         path = f"data/resized/{split}_x.npy"
-        pixels = arrays.open_array(path, ndim=4)
-        if pixels.shape[1] != given.resize.side:
+        viewed = views.Viewed(path, view)
+        if viewed.pixels.shape[1] != given.resize.side:
             raise errors.ArtefactError(
-                f"{path}: images of {pixels.shape[1]} px, resize.side is "
-                f"{given.resize.side}; run `dvc repro resize` first")
-        return lambda rows: views.apply(view, pixels[rows]), len(pixels)
+                f"{path}: images of {viewed.pixels.shape[1]} px, resize.side "
+                f"is {given.resize.side}; run `dvc repro resize` first")
+        return viewed, len(viewed.pixels)
 
     return {**{split: of(split, names.IDENTITY) for split in files.SPLITS},
             **{f"views/{view}": of("train", view)
@@ -79,9 +79,11 @@ def look_up(given):
         given: `params.Params`.
 
     Returns:
-        `lookup.Cache`; `engine.Engine`, None if there are no new rows.
+        `lookup.Cache`; `engine.Engine`, None if there are no new rows;
+        `cluster.Cluster`, None to compute on this machine.
 
     Raises:
+        ClusterError: as `cluster.connect`.
         PlanError: the features do not fit on disk or into memory.
         ArtefactError: the resized images are missing or damaged.
         BackboneError, EngineError: a format of export.formats cannot be had.
@@ -94,11 +96,14 @@ def look_up(given):
     cache = lookup.Cache(key, wanted, frozen.extractor.output_shape[1:],
                          given.extract.dtype)
     check(cache.images)
-    loaded = engine.load(
-        given.extract.engine, frozen.extractor,
-        cache.folder) if cache.count else None
-    plan.plan(cache, loaded, wanted["train"][0], frozen.extractor)
-    return cache, loaded
+    loaded = nodes = None
+    if cache.count:
+        loaded = engine.load(given.extract.engine, frozen.extractor,
+                             cache.folder)
+        nodes = cluster.connect(cache, loaded, frozen.extractor)
+    plan.plan(cache, loaded, wanted["train"][0], frozen.extractor,
+              nodes and nodes.cpus)
+    return cache, loaded, nodes
 
 
 def finish(cache, class_names):
@@ -123,10 +128,10 @@ def main():
                         saved_models.files_of(given.backbone.application))
     seals.check("prepare", "data/prepared/dataset.json")
     dataset = files.read_json("data/prepared/dataset.json")
-    cache, loaded = look_up(given)
+    cache, loaded, nodes = look_up(given)
     start = time.monotonic()
     with progress.bar("extract", cache.count) as bar:
-        compute.compute(cache, loaded, bar)
+        compute.compute(cache, loaded, bar, nodes)
     if cache.count:
         timings.record(manifest.digest(cache.key),
                        time.monotonic() - start, cache.count)

@@ -15,12 +15,13 @@ from stages.lib.common import errors, files, parallel
 COPY = 1 << 26    # bytes copied at a time
 
 
-def compute(cache, engine, bar):
+def compute(cache, engine, bar, nodes=None):
     """Write all rows into the scratch; `bar` counts the computed ones.
 
     Args:
         cache: `lookup.Cache`.
         engine: `engine.Engine`, None if there are no new rows.
+        nodes: `cluster.Cluster` that computes them instead, or None.
 
     Raises:
         StorageError: the disk is full, or the DVC that started this stage is
@@ -33,7 +34,9 @@ def compute(cache, engine, bar):
     files.write_json(f"{cache.folder}/key.json", cache.key)
     parts = {name: _part(cache, name) for name in cache.images}
     _copy(parts.values(), cache.sources)
-    if engine:
+    if nodes:
+        nodes.compute(parts, bar)
+    elif engine:
         _compute(cache, parts, engine, bar)
     if any(len(part.missing()) for part in parts.values()):    # duplicates
         _copy(parts.values(), {

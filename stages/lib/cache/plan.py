@@ -60,7 +60,7 @@ def _changed_resize():
             if before.get(f"resize.{name}", value) != value]
 
 
-def plan(cache, engine, read, model):
+def plan(cache, engine, read, model, cpus=None):
     """Print what `extract` is going to do.
 
     Args:
@@ -68,6 +68,7 @@ def plan(cache, engine, read, model):
         engine: `engine.Engine`, None if there are no new rows.
         read: function from row numbers to pixels, to measure the speed.
         model: `backbone.extractor`, for other engines.
+        cpus: number of the cluster's processors, None without a cluster.
 
     Raises:
         PlanError: it does not fit on disk or into memory.
@@ -83,9 +84,11 @@ def plan(cache, engine, read, model):
     if engine and new > engine.workers * engine.chunk:
         pixels = read(range(min(engine.chunk, len(cache.images["train"]))))
         rate = probe.rate(engine, pixels)
+        rate *= (cpus or engine.workers) / engine.workers
         minutes, seconds = divmod(round(new / rate), 60)
         print(f"extract: about {minutes} min {seconds} s at {rate:,.0f} "
-              "images/s", flush=True)
+              f"images/s{f' on {cpus} CPUs of the cluster' * bool(cpus)}",
+              flush=True)
         if new / rate > probe.LONG:
             print(probe.compared(cache.key["engine"], engine, model, pixels,
                                  total), end="", flush=True)

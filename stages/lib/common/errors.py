@@ -39,6 +39,10 @@ class EngineError(PipelineError):
     """The engine of extract cannot compute this backbone."""
 
 
+class ClusterError(PipelineError):
+    """The cluster cannot be used, or its nodes compute other bytes."""
+
+
 class PlanError(PipelineError):
     """The planned work does not fit on disk or into memory."""
 

@@ -5,12 +5,45 @@ A view consists of parts joined by +, applied from left to right, as in
 `hflip+up`.  It changes the pixels that the backbone sees, so that it works
 for every data source.  `names.VIEW_PARTS` lists the parts.
 """
+import functools
+import os
+
 import numpy as np
 
+from stages.lib.common import arrays
 from stages.lib.images import rescaling
 from stages.lib.params import names
 
 SHIFT = 8    # a shift is 1/8 of the side: 4 pixels of CIFAR's 32
+
+
+class Viewed:
+    """The images of an array as a view shows them.
+
+    It is pickled as its path, so that another process, or a machine that sees
+    the same file, reads the pixels itself.
+    """
+
+    def __init__(self, path, view):
+        """Remember the path of uint8 (n, side, side, 3), and the view."""
+        self.path, self.view = os.path.abspath(path), view
+
+    def __reduce__(self):
+        """Pickle what `__init__` needs, not the pixels."""
+        return Viewed, (self.path, self.view)
+
+    @functools.cached_property
+    def pixels(self):
+        """Return the array, memory-mapped.
+
+        Raises:
+            ArtefactError: missing or damaged.
+        """
+        return arrays.open_array(self.path, ndim=4)
+
+    def __call__(self, rows):
+        """Return the view of some rows, C-contiguous."""
+        return apply(self.view, self.pixels[rows])
 
 
 def apply(view, images):
