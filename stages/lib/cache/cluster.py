@@ -7,6 +7,7 @@ order, duplicates and lost nodes do not matter.  See docs/scale.md.
 """
 import contextlib
 import glob
+import logging
 import os
 import pickle
 import queue
@@ -16,7 +17,7 @@ import time
 import numpy as np
 
 from stages.lib.cache import cluster_worker
-from stages.lib.common import errors, files
+from stages.lib.common import errors, files, silence
 
 ADDRESS = "RAY_ADDRESS"    # Ray's own variable
 TOLERANCE = "EXTRACT_TOLERANCE"
@@ -27,6 +28,7 @@ BYTES = 1 << 25    # the most features in a task
 AHEAD = 2          # tasks an actor has: one runs, one waits
 PATIENCE = 60      # seconds without a result until that is said
 FREE = 30          # seconds to wait for a free processor
+LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"    # of what Ray prints from C++
 
 
 def connect(cache, loaded, model):
@@ -43,6 +45,7 @@ def connect(cache, loaded, model):
     """
     if not os.environ.get(ADDRESS):
         return None
+    os.environ.setdefault(LOG_LEVEL, "fatal")
     try:
         import ray
         import ray.data    # needs more packages
@@ -50,6 +53,7 @@ def connect(cache, loaded, model):
         raise errors.ClusterError(
             f"{ADDRESS} is set, but {error.name} is not installed; install "
             f"the extra cluster on every node: {INSTALL}") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return Cluster(ray, cache, loaded, model)
 
 
@@ -67,9 +71,10 @@ class Cluster:
         for _ in range(2):    # cache, lib
             package = os.path.dirname(package)
         try:
-            ray.init(runtime_env={"py_modules": [package],
-                                  "excludes": ["__pycache__"]},
-                     log_to_driver=False, logging_level="ERROR")
+            with silence.errors_hidden():
+                ray.init(runtime_env={"py_modules": [package],
+                                      "excludes": ["__pycache__"]},
+                         log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise errors.ClusterError(
                 f"{ADDRESS}={os.environ[ADDRESS]}: no cluster to use "
