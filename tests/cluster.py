@@ -7,6 +7,7 @@ On the first real images and weights if they exist (tests/real_data.py).
 """
 import contextlib
 import glob
+import itertools
 import json
 import os
 import random
@@ -25,12 +26,14 @@ import real_data
 from conftest import clone, environment, settle, tiny_arrays, tiny_weights
 from kill_extract import (
     computed, finished, forget, processes, remove_incomplete, start)
+from ray._private import services
 from ray.cluster_utils import Cluster
 
 MARK = "CLUSTER_TEST"    # in the environment of all processes of a cluster
 IMAGES, SIDE = 1500, 96
 STORE = 128 << 20
 SECONDS = 120
+ADDRESSES = itertools.count(2)    # of nodes
 # A line for the clone's worker: which rows it computes, killed or not.
 COUNTED = ("                features.append(", """\
                 with open({path!r}, "a") as log:
@@ -84,8 +87,38 @@ def cluster(*cpus):
 
 
 def add(made, cpus=1, **options):
-    """Add a node with `cpus` processors to a cluster; return it."""
-    return made.add_node(num_cpus=cpus, object_store_memory=STORE, **options)
+    """Add a node with `cpus` processors to a cluster; return it.
+
+    It has an address of its own, and drivers know that of the head: or they
+    connect to any of the nodes.
+    """
+    node = made.add_node(
+        num_cpus=cpus, object_store_memory=STORE,
+        node_ip_address=f"127.0.0.{next(ADDRESSES)}", **options)
+    known(made)
+    return node
+
+
+def known(made):
+    """Tell drivers on this machine the address of the head."""
+    services.write_node_ip_address(made.head_node.get_session_dir_path(),
+                                   made.head_node.node_ip_address)
+
+
+def lose(made, node):
+    """Kill all processes of a node at once, as if its machine were lost."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    children = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii",
+                                                errors="replace") as file:
+            text = file.read()
+            if int(text.rpartition(")")[2].split()[1]) == raylet:
+                children.append(int(text.split()[0]))
+    made.remove_node(node, allow_graceful=False)
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +193,7 @@ def refused(project, **variables):
 
 def under_way(rows, cpus):
     """Return the most rows that a kill may cost: the tasks of all workers."""
-    task = -(-rows // (8 * cpus))
+    task = -(-rows // (16 * cpus))
     return 2 * cpus * (-(-task // 16) * 16)
 
 
@@ -198,8 +231,7 @@ def test_lost_node(prepared):
     project = reset(prepared)
     with cluster(1, 1) as made:
         run = in_the_middle(project)
-        made.remove_node(made.worker_nodes and list(made.worker_nodes)[0],
-                         allow_graceful=False)
+        lose(made, list(made.worker_nodes)[0])
         rows = computed(ended(run))
     assert project.md5() == prepared[2]
     every, different = counted(project)
@@ -223,3 +255,157 @@ def test_lost_driver(prepared):
     print(f"{kept} rows kept, {every - different} computed twice")
     assert computed(done.stdout) == different - kept
     assert every - different <= under_way(different, 2)
+
+
+def test_lost_last_node(prepared):
+    """Without any node the run waits, says so, and goes on with a new one."""
+    project = reset(prepared)
+    with cluster(1) as made:
+        run = in_the_middle(project)
+        lose(made, list(made.worker_nodes)[0])
+        time.sleep(25)    # until Ray notices
+        assert run.poll() is None, run.communicate()[0]
+        add(made)
+        text = ended(run)
+    assert re.search(r"node \S+ \(\w+\) is lost, it was the last one", text)
+    assert re.search(r"node \S+ \(\w+\) is new", text)
+    assert project.md5() == prepared[2]
+
+
+def test_killed_at_random(prepared):
+    """Nodes and drivers in turn, KILLS times, each at a random moment."""
+    with cluster(1, 1) as made:
+        for number in range(int(os.environ.get("KILLS", "4"))):
+            project, victim = reset(prepared), ("node", "driver")[number % 2]
+            begin = time.monotonic()
+            run = start(project, "extract", "extract")
+            pause = random.uniform(0, 16)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(pause)
+            killed = run.poll() is None
+            if killed and victim == "node":
+                lose(made, random.choice(list(made.worker_nodes)))
+                add(made)
+            elif killed:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.communicate()
+                if "dvc.lock" in remove_incomplete(project):
+                    with open(project.file("dvc.lock"), "w",
+                              encoding="utf-8") as file:
+                        file.write(prepared[1])
+            kept = finished(project)
+            text = ended(run) if victim == "node" else repro(project).stdout
+            assert project.md5() == prepared[2], text
+            every, different = counted(project)
+            print(json.dumps({
+                "victim": victim if killed else "none", "after": round(
+                    pause, 1), "kept": kept, "rows": different,
+                "twice": every - different,
+                "seconds": round(time.monotonic() - begin)}), flush=True)
+            assert every - different <= under_way(different, 2), text
+
+
+def other_numpy(folder):
+    """Return a Python that has another NumPy, and this one's packages."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = os.path.join(folder, "bin", "python")
+    packages, = glob.glob(f"{folder}/lib/*/site-packages")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps",
+                    "numpy==1.26.4"], check=True)
+    with open(f"{packages}/others.pth", "w", encoding="utf-8") as file:
+        file.write(os.path.dirname(os.path.dirname(np.__file__)) + "\n")
+    return python
+
+
+def test_unequal_versions(prepared, tmp_path):
+    """A node with another NumPy is refused by name, or accepted."""
+    project = reset(prepared)
+    python = other_numpy(tmp_path / "other")
+    with cluster(1) as made:
+        subprocess.run(
+            [python, "-m", "ray.scripts.scripts", "start", "--num-cpus", "1",
+             f"--address={made.address}", "--node-ip-address=127.0.0.99",
+             "--object-store-memory", str(STORE)], check=True,
+            stdout=subprocess.DEVNULL)
+        known(made)
+        line = refused(project)
+        assert re.match(
+            r"nodes unlike this machine: node 127.0.0.99 \(\w{8}\): features "
+            r"differ by \S+ of the largest; numpy 1.26.4 instead of 1.25.2\. "
+            "Set up all nodes alike", line), line
+        line = refused(project, EXTRACT_TOLERANCE="some")
+        assert line.startswith("EXTRACT_TOLERANCE=some: write a number")
+        done = repro(project, EXTRACT_TOLERANCE="1e-5")
+    assert done.returncode == 0, done.stdout
+    assert "accepted by EXTRACT_TOLERANCE: features differ by" in done.stdout
+    assert project.md5() == prepared[2]    # this NumPy computes the same
+
+
+def test_unequal_processors(prepared):
+    """A node whose processor gives other bytes is refused by name.
+
+    oneDNN, below TensorFlow, computes there as on an older processor.
+    """
+    project = reset(prepared)
+    project.set(extract__engine="tensorflow")
+    try:
+        with cluster(1) as made:
+            done = repro(project)
+            assert done.returncode == 0, done.stdout
+            got = project.md5()
+            reset(prepared)
+            add(made, env_vars={"ONEDNN_MAX_CPU_ISA": "SSE41"})
+            line = refused(project)
+            assert re.match(r"nodes unlike this machine: node 127\S+ "
+                            r"\(\w{8}\): features differ by \d\.\de-0[5-9] "
+                            r"of the largest\. Set up all", line), line
+            done = repro(project, EXTRACT_TOLERANCE="1e-4")
+            assert done.returncode == 0, done.stdout
+        reset(prepared)
+        done = repro(project)    # on this machine
+        assert project.md5() == got, done.stdout
+    finally:
+        project.set(extract__engine="tflite")
+
+
+def test_no_cpu(prepared):
+    """Without a free processor the run ends before it hangs."""
+    project = reset(prepared)
+    with cluster() as made:
+        assert re.match("RAY_ADDRESS: the cluster has 0 CPUs, none is free; "
+                        "add a node", refused(project))
+        add(made)
+        busy = subprocess.Popen([sys.executable, "-c", (
+            "import ray, time; ray.init(); "
+            "ray.get(ray.remote(time.sleep).remote(1000))")])
+        time.sleep(10)
+        line = refused(project)
+        busy.kill()
+        busy.wait()
+    assert line.startswith("RAY_ADDRESS: the cluster has 1 CPUs, none")
+    line = refused(project, RAY_ADDRESS="127.0.0.1:1")
+    assert line.startswith("RAY_ADDRESS=127.0.0.1:1: no cluster to use (")
+
+
+@pytest.mark.skipif(subprocess.run(
+    ["unshare", "--mount", "true"], check=False).returncode != 0,
+    reason="needs the right to mount")
+def test_no_shared_path(prepared, tmp_path):
+    """A node that does not see the images gets their pixels through Ray."""
+    project = reset(prepared)
+    hidden = project.file("data/resized")
+    with cluster(1) as made:
+        subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+             f"mount -t tmpfs none {hidden} && exec {sys.executable} -m "
+             "ray.scripts.scripts start --num-cpus 1 --address="
+             f"{made.address} --node-ip-address=127.0.0.98 "
+             f"--object-store-memory {STORE}"], check=True,
+            stdout=subprocess.DEVNULL)
+        known(made)
+        done = repro(project)
+    assert done.returncode == 0, done.stdout
+    sent = re.search(r"the pixels of ([\d,]+) rows were sent", done.stdout)
+    rows = int(sent[1].replace(",", ""))
+    assert 0 < rows < computed(done.stdout)
+    assert project.md5() == prepared[2]

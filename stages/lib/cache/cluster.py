@@ -22,11 +22,14 @@ from stages.lib.common import errors, files, silence
 ADDRESS = "RAY_ADDRESS"    # Ray's own variable
 TOLERANCE = "EXTRACT_TOLERANCE"
 INSTALL = "python -m pip install 'ray[data]==2.51.2'"    # the extra cluster
-TASKS = 8          # a processor: the last tasks end at about the same time
+TASKS = 16         # a processor: the last ones end at about the same time
 ROWS = 1024        # the most in a task: some seconds of work
+MANY = 20_000      # tasks, each a millisecond to make; more rows in each then
 BYTES = 1 << 25    # the most features in a task
 AHEAD = 2          # tasks an actor has: one runs, one waits
 PATIENCE = 60      # seconds without a result until that is said
+LOOK = 5           # seconds until the nodes are counted again
+END = object()     # behind the last block
 FREE = 30          # seconds to wait for a free processor
 LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"    # of what Ray prints from C++
 
@@ -74,7 +77,7 @@ class Cluster:
             with silence.errors_hidden():
                 ray.init(runtime_env={"py_modules": [package],
                                       "excludes": ["__pycache__"]},
-                         log_to_driver=False, logging_level="ERROR")
+                         log_to_driver=False, logging_level="CRITICAL")
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise errors.ClusterError(
                 f"{ADDRESS}={os.environ[ADDRESS]}: no cluster to use "
@@ -142,19 +145,19 @@ class Cluster:
         """
         ray = self._ray
         probe = ray.remote(cluster_worker.probe)
-        nodes = {one["NodeID"]: one["NodeManagerAddress"]
-                 for one in ray.nodes()
-                 if one["Alive"] and one["Resources"].get("CPU")}
+        self._nodes = self._alive()
         asked = {name: probe.options(
             num_cpus=0, scheduling_strategy=self._on(name)).remote(self._job)
-            for name in nodes}
+            for name in self._nodes}
         wrong = []
         for name, answer in asked.items():
             try:
                 trouble, accepted = ray.get(answer)
             except ray.exceptions.RayError as error:
+                if name not in self._alive():    # lost in the meantime
+                    continue
                 trouble, accepted = str(error).strip().splitlines()[-1], ""
-            where = f"node {nodes[name]} ({name[:8]})"
+            where = f"node {self._nodes[name]} ({name[:8]})"
             if accepted:
                 print(f"extract: {where}: accepted by {TOLERANCE}: "
                       f"{accepted}", flush=True)
@@ -165,6 +168,12 @@ class Cluster:
                 f"nodes unlike this machine: {'. '.join(wrong)}. Set up all "
                 "nodes alike, on one kind of processor; or accept rounding: "
                 f"{TOLERANCE}=1e-5, a share of the largest feature")
+
+    def _alive(self):
+        """Return the nodes that have processors, as id -> address."""
+        return {one["NodeID"]: one["NodeManagerAddress"]
+                for one in self._ray.nodes()
+                if one["Alive"] and one["Resources"].get("CPU")}
 
     def compute(self, parts, bar):
         """Compute the rows of `cache.new` on the cluster, write them here.
@@ -187,7 +196,6 @@ class Cluster:
                 part = parts[names[block["array"][0]]]
                 self._write(part, block["row"], block["features"], bar)
                 sent += int(block["sent"].sum())
-                files.check_dvc()
         finally:
             self._ray.shutdown()
         if sent:
@@ -203,38 +211,47 @@ class Cluster:
         bar.update(new)
 
     def _arriving(self, results):
-        """Yield blocks from the queue; say so if nothing arrives."""
-        last = time.monotonic()
+        """Yield blocks from the queue; say what the cluster lacks."""
+        last = looked = time.monotonic()
         while True:
-            try:
+            block, now = None, time.monotonic()
+            with contextlib.suppress(queue.Empty):
                 block = results.get(timeout=1)
-            except queue.Empty:
-                files.check_dvc()
-                if time.monotonic() > last + PATIENCE:
-                    last = time.monotonic()
-                    print(f"extract: nothing came from the cluster for "
-                          f"{PATIENCE} s; {self._state()}", flush=True)
-                continue
-            last = time.monotonic()
-            if block is None:
-                return
-            if isinstance(block, Exception):
-                raise block
-            yield block
+                last = now
+                if block is END:
+                    return
+                if isinstance(block, Exception):
+                    raise block
+                yield block
+            files.check_dvc()
+            if now > looked + LOOK:
+                looked = now
+                self._look()
+            if now > last + PATIENCE:
+                last = now
+                print(f"extract: nothing came for {PATIENCE} s; the cluster "
+                      f"has {len(self._nodes)} nodes with CPUs (`ray status`)",
+                      flush=True)
 
-    def _state(self):
-        """Return the number of processors, as text."""
-        total = int(self._ray.cluster_resources().get("CPU", 0))
-        return (f"it has {total} CPUs" if total else "it has no CPU left: add "
-                "a node, or stop; what was computed is kept")
+    def _look(self):
+        """Say which nodes are lost, and which are new."""
+        alive = self._alive()
+        for name in {*self._nodes} ^ {*alive}:
+            print(f"extract: node {({**self._nodes, **alive})[name]} "
+                  f"({name[:8]}) is " + (
+                      "new" if name in alive else "lost: its rows are "
+                      "computed elsewhere" if alive else
+                      "lost, it was the last one: waiting for another; what "
+                      "was computed is kept"), flush=True)
+        self._nodes = alive
 
     def _run(self, results):
-        """Put all blocks into the queue, then None, or an exception."""
+        """Put all blocks into the queue, then END, or an exception."""
         try:
             with contextlib.closing(self._dataset()) as blocks:
                 for block in blocks:
                     results.put(block)
-            results.put(None)
+            results.put(END)
         except Exception as error:    # for the thread that writes
             results.put(error)
 
@@ -269,8 +286,8 @@ class Cluster:
         """Return the number of rows a task, a multiple of the chunk."""
         cache, chunk = self._cache, self._chunk
         size = int(np.prod(cache.shape)) * cache.dtype.itemsize
-        rows = min(-(-cache.count // (TASKS * self.cpus)), ROWS,
-                   BYTES // size)
+        rows = min(-(-cache.count // (TASKS * self.cpus)),
+                   max(ROWS, cache.count // MANY), BYTES // size)
         return max(1, -(-rows // chunk)) * chunk
 
 
