@@ -278,11 +278,15 @@ def test_killed_at_random(prepared):
         for number in range(int(os.environ.get("KILLS", "4"))):
             project, victim = reset(prepared), ("node", "driver")[number % 2]
             begin = time.monotonic()
-            run = start(project, "extract", "extract")
-            pause = random.uniform(0, 16)
+            if number % 8 < 6:    # else at any time, start-up included
+                run, pause = in_the_middle(project), random.uniform(0, 2)
+            else:
+                run = start(project, "extract", "extract")
+                pause = random.uniform(0, 16)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.wait(pause)
             killed = run.poll() is None
+            after = time.monotonic() - begin
             if killed and victim == "node":
                 lose(made, random.choice(list(made.worker_nodes)))
                 add(made)
@@ -299,7 +303,7 @@ def test_killed_at_random(prepared):
             every, different = counted(project)
             print(json.dumps({
                 "victim": victim if killed else "none", "after": round(
-                    pause, 1), "kept": kept, "rows": different,
+                    after, 1), "kept": kept, "rows": different,
                 "twice": every - different,
                 "seconds": round(time.monotonic() - begin)}), flush=True)
             assert every - different <= under_way(different, 2), text
@@ -377,7 +381,7 @@ def test_no_cpu(prepared):
         add(made)
         busy = subprocess.Popen([sys.executable, "-c", (
             "import ray, time; ray.init(); "
-            "ray.get(ray.remote(time.sleep).remote(1000))")])
+            "ray.get(ray.remote(lambda: time.sleep(1000)).remote())")])
         time.sleep(10)
         line = refused(project)
         busy.kill()
