@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The cache of features: what is computed, reused and reported.
 """
+import importlib.util
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import pytest
 from conftest import stage, tiny_arrays
 from sklearn.metrics import log_loss
 
-from stages.lib.common import errors, files, seals
+from stages.lib.common import digests, errors, files, seals
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.engines import engine
 from stages.lib.training import numpy_head
@@ -203,6 +204,30 @@ def test_training_draws_views(project, monkeypatch, capsys):
     flip(project.file("features/views/hflip_x.npy"))
     assert stage(project, monkeypatch, "train").startswith(
         "train: features/views/hflip_x.npy: its SHA-256 differs")
+
+
+def test_first_of_each():
+    """Of equal digests the first counts, also of those that share a half."""
+    halves = np.random.default_rng(0).integers(0, 5, (60, 2), np.uint64)
+    known = {}
+    for k, row in enumerate(halves.tolist()):
+        known.setdefault(tuple(row), k)
+    found = digests.first_of_each(halves.view(np.uint8))
+    assert found.tolist() == sorted(known.values()) and len(found) < 26
+    assert not len(digests.first_of_each(np.empty((0, 16), np.uint8)))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None,
+                    reason="Ray is installed: tests/cluster.py")
+def test_cluster_without_ray(project, monkeypatch):
+    """RAY_ADDRESS without Ray names the extra, before anything is written."""
+    project.set(extract__dtype="float16")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert stage(project, monkeypatch, "extract") == (
+        "extract: RAY_ADDRESS is set, but ray is not installed; install the "
+        "extra cluster on every node: python -m pip install "
+        "'ray[data]==2.51.2'")
+    assert contents(project)
 
 
 def test_plan_refuses(project, monkeypatch, capsys):

@@ -1,36 +1,22 @@
 #!/usr/bin/env python3
-"""Compute rows on a Ray cluster, if the environment has RAY_ADDRESS.
+"""Connect to the Ray cluster that RAY_ADDRESS names, compare its nodes.
 
-Ray Data gets the ids of the missing rows, nodes compute them, and this
-process alone writes rows, then their seals.  The seals are the checkpoint, so
-order, duplicates and lost nodes do not matter.  See docs/scale.md.
+Ray is imported only if the environment has that variable.  See docs/scale.md.
 """
 import contextlib
 import glob
 import logging
 import os
 import pickle
-import queue
-import threading
 import time
 
-import numpy as np
-
-from stages.lib.cache import cluster_worker
-from stages.lib.common import errors, files, silence
+from stages.lib.cache import cluster_rows, cluster_worker
+from stages.lib.common import errors, silence
 
 ADDRESS = "RAY_ADDRESS"    # Ray's own variable
 TOLERANCE = "EXTRACT_TOLERANCE"
 INSTALL = "python -m pip install 'ray[data]==2.51.2'"    # the extra cluster
-TASKS = 16         # a processor: the last ones end at about the same time
-ROWS = 1024        # the most in a task: some seconds of work
-MANY = 20_000      # tasks, each a millisecond to make; more rows in each then
-BYTES = 1 << 25    # the most features in a task
-AHEAD = 2          # tasks an actor has: one runs, one waits
-PATIENCE = 60      # seconds without a result until that is said
-LOOK = 5           # seconds until the nodes are counted again
-END = object()     # behind the last block
-FREE = 30          # seconds to wait for a free processor
+FREE = 30    # seconds to wait for a free processor
 LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"    # of what Ray prints from C++
 
 
@@ -65,11 +51,13 @@ class Cluster:
 
     Attributes:
         cpus: number of processors that were free at the start.
+        ray, job: the module; its reference to the `cluster_worker.Job`.
+        cache: `lookup.Cache`; chunk: of the engine.
     """
 
     def __init__(self, ray, cache, loaded, model):
         """Connect, compare all nodes with this machine."""
-        self._ray, self._cache, self._chunk = ray, cache, loaded.chunk
+        self.ray, self.cache, self.chunk = ray, cache, loaded.chunk
         package = os.path.dirname(os.path.abspath(__file__))
         for _ in range(2):    # cache, lib
             package = os.path.dirname(package)
@@ -84,7 +72,7 @@ class Cluster:
                 f"({str(error).splitlines()[0]}); start it with `ray start`, "
                 f"or unset {ADDRESS}") from error
         self.cpus = self._free_cpus()
-        self._job = ray.put(self._describe(loaded, model))
+        self.job = ray.put(self._describe(loaded, model))
         self._compare()
 
     def _free_cpus(self):
@@ -97,8 +85,8 @@ class Cluster:
         """
         end = time.monotonic() + FREE
         while True:
-            total = int(self._ray.cluster_resources().get("CPU", 0))
-            free = int(self._ray.available_resources().get("CPU", 0))
+            total = int(self.ray.cluster_resources().get("CPU", 0))
+            free = int(self.ray.available_resources().get("CPU", 0))
             if free and (free == total or time.monotonic() > end - FREE + 5):
                 return free
             if not total or time.monotonic() > end:
@@ -109,7 +97,7 @@ class Cluster:
 
     def _describe(self, loaded, model):
         """Return the `cluster_worker.Job`."""
-        cache, folder = self._cache, self._cache.folder
+        cache, folder = self.cache, self.cache.folder
         graph = {}
         for path in glob.glob(f"{folder}/**", recursive=True):
             if os.path.isfile(path) and not path.endswith((".npy", ".json",
@@ -119,9 +107,9 @@ class Cluster:
         name = cache.key["engine"]
         array, rows = next((array, rows) for array, rows in cache.new.items()
                            if len(rows))
-        images = cache.read[array](rows[:self._chunk])
-        here = self._ray.get_runtime_context().get_node_id()
-        reader = self._ray.remote(cluster_worker.Reader).options(
+        images = cache.read[array](rows[:self.chunk])
+        here = self.ray.get_runtime_context().get_node_id()
+        reader = self.ray.remote(cluster_worker.Reader).options(
             num_cpus=0, max_concurrency=4, max_restarts=-1,
             max_task_retries=-1, scheduling_strategy=self._on(here))
         return cluster_worker.Job(
@@ -134,8 +122,8 @@ class Cluster:
 
     def _on(self, node):
         """Return what makes Ray use the node with this id."""
-        return self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            node, soft=False)
+        strategies = self.ray.util.scheduling_strategies
+        return strategies.NodeAffinitySchedulingStrategy(node, soft=False)
 
     def _compare(self):
         """Compare the features of a few images on every node.
@@ -143,21 +131,21 @@ class Cluster:
         Raises:
             ClusterError: a node differs by more than the tolerance.
         """
-        ray = self._ray
+        ray = self.ray
         probe = ray.remote(cluster_worker.probe)
-        self._nodes = self._alive()
+        nodes = self.alive()
         asked = {name: probe.options(
-            num_cpus=0, scheduling_strategy=self._on(name)).remote(self._job)
-            for name in self._nodes}
+            num_cpus=0, scheduling_strategy=self._on(name)).remote(self.job)
+            for name in nodes}
         wrong = []
         for name, answer in asked.items():
             try:
                 trouble, accepted = ray.get(answer)
             except ray.exceptions.RayError as error:
-                if name not in self._alive():    # lost in the meantime
+                if name not in self.alive():    # lost in the meantime
                     continue
                 trouble, accepted = str(error).strip().splitlines()[-1], ""
-            where = f"node {self._nodes[name]} ({name[:8]})"
+            where = f"node {nodes[name]} ({name[:8]})"
             if accepted:
                 print(f"extract: {where}: accepted by {TOLERANCE}: "
                       f"{accepted}", flush=True)
@@ -169,10 +157,10 @@ class Cluster:
                 "nodes alike, on one kind of processor; or accept rounding: "
                 f"{TOLERANCE}=1e-5, a share of the largest feature")
 
-    def _alive(self):
+    def alive(self):
         """Return the nodes that have processors, as id -> address."""
         return {one["NodeID"]: one["NodeManagerAddress"]
-                for one in self._ray.nodes()
+                for one in self.ray.nodes()
                 if one["Alive"] and one["Resources"].get("CPU")}
 
     def compute(self, parts, bar):
@@ -185,110 +173,10 @@ class Cluster:
         Raises:
             PipelineError: as `compute.compute`.
         """
-        results = queue.Queue(AHEAD)
-        threading.Thread(target=self._run, args=(results,),
-                         daemon=True).start()
-        names, sent = list(parts), 0
         try:
-            for block in self._arriving(results):
-                if block["error"][0]:
-                    raise errors.ClusterError(str(block["error"][0]))
-                part = parts[names[block["array"][0]]]
-                self._write(part, block["row"], block["features"], bar)
-                sent += int(block["sent"].sum())
+            cluster_rows.Run(self).write(parts, bar)
         finally:
-            self._ray.shutdown()
-        if sent:
-            print(f"extract: the pixels of {sent:,} rows were sent to nodes "
-                  "that do not see data/resized", flush=True)
-
-    def _write(self, part, rows, features, bar):
-        """Write rows that arrived, and count those that are new."""
-        cache = self._cache
-        features = np.ascontiguousarray(features).view(cache.dtype)
-        new = int((~part.table["seal"][rows].any(axis=1)).sum())
-        part.write(rows, features.reshape(len(rows), *cache.shape))
-        bar.update(new)
-
-    def _arriving(self, results):
-        """Yield blocks from the queue; say what the cluster lacks."""
-        last = looked = time.monotonic()
-        while True:
-            block, now = None, time.monotonic()
-            with contextlib.suppress(queue.Empty):
-                block = results.get(timeout=1)
-                last = now
-                if block is END:
-                    return
-                if isinstance(block, Exception):
-                    raise block
-                yield block
-            files.check_dvc()
-            if now > looked + LOOK:
-                looked = now
-                self._look()
-            if now > last + PATIENCE:
-                last = now
-                print(f"extract: nothing came for {PATIENCE} s; the cluster "
-                      f"has {len(self._nodes)} nodes with CPUs (`ray status`)",
-                      flush=True)
-
-    def _look(self):
-        """Say which nodes are lost, and which are new."""
-        alive = self._alive()
-        for name in {*self._nodes} ^ {*alive}:
-            print(f"extract: node {({**self._nodes, **alive})[name]} "
-                  f"({name[:8]}) is " + (
-                      "new" if name in alive else "lost: its rows are "
-                      "computed elsewhere" if alive else
-                      "lost, it was the last one: waiting for another; what "
-                      "was computed is kept"), flush=True)
-        self._nodes = alive
-
-    def _run(self, results):
-        """Put all blocks into the queue, then END, or an exception."""
-        try:
-            with contextlib.closing(self._dataset()) as blocks:
-                for block in blocks:
-                    results.put(block)
-            results.put(END)
-        except Exception as error:    # for the thread that writes
-            results.put(error)
-
-    def _dataset(self):
-        """Yield computed blocks as they come."""
-        data = self._ray.data
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        computed = data.from_blocks(list(self._ids())).map_batches(
-            cluster_worker.Worker, fn_constructor_args=(self._job,),
-            batch_size=None, batch_format="numpy", zero_copy_batch=True,
-            num_cpus=1, compute=data.ActorPoolStrategy(
-                min_size=1, initial_size=self.cpus,
-                max_tasks_in_flight_per_actor=AHEAD))
-        yield from computed.iter_batches(batch_size=None,
-                                         batch_format="numpy")
-
-    def _ids(self):
-        """Yield a block of ids for each task."""
-        from ray.data.block import BlockAccessor
-        cache = self._cache
-        step = self._rows()
-        for number, name in enumerate(cache.images):
-            for k in range(0, len(cache.new[name]), step):
-                rows = cache.new[name][k:k + step]
-                yield BlockAccessor.batch_to_block({
-                    "array": np.full(len(rows), number), "row": rows,
-                    "image": cache.images[name][rows]})
-
-    def _rows(self):
-        """Return the number of rows a task, a multiple of the chunk."""
-        cache, chunk = self._cache, self._chunk
-        size = int(np.prod(cache.shape)) * cache.dtype.itemsize
-        rows = min(-(-cache.count // (TASKS * self.cpus)),
-                   max(ROWS, cache.count // MANY), BYTES // size)
-        return max(1, -(-rows // chunk)) * chunk
+            self.ray.shutdown()
 
 
 def _tolerance():

@@ -97,14 +97,13 @@ class Cache:
 
     def _unknown(self):
         """Return array -> rows whose images are in no source."""
-        known, new = set(self.sources), {}
-        for name, images in self.images.items():
-            row = {image.tobytes(): k for k, image
-                   in reversed(list(enumerate(images)))}
-            new[name] = np.sort([k for image, k in row.items()
-                                 if image not in known]).astype(int)
-            known |= set(row)
-        return new
+        known = np.frombuffer(b"".join(self.sources), np.uint8)
+        parts = [known.reshape(-1, digests.DIGEST), *self.images.values()]
+        first = digests.first_of_each(np.concatenate(parts))
+        ends = np.cumsum([len(part) for part in parts])
+        return {name: new - begin for name, new, begin in zip(
+            self.images, np.split(first, np.searchsorted(first, ends))[1:],
+            ends)}
 
     def _scratch(self):
         """Return the arrays of the scratch, those moved aside last."""

@@ -80,6 +80,7 @@ class GrowingRows(StoredRows):
                 os.unlink(x_path)
             raise
         arrays.write_array(table_path, table)
+        del table    # of 100 million rows, 3 GB
         return cls(x_path, table_path)
 
     def __init__(self, x_path, table_path):

@@ -30,3 +30,21 @@ def of_all(read, count):
         return np.concatenate(list(pool.map(
             lambda k: of_rows(read(np.arange(k, min(k + BLOCK, count)))),
             range(0, count, BLOCK))))
+
+
+def first_of_each(found):
+    """Return where each digest is for the first time, int64, ascending.
+
+    Args:
+        found: digests, uint8 (n, 16); equal ones are of equal rows.
+    """
+    halves = np.ascontiguousarray(found).view(np.uint64).T
+    order = np.lexsort(halves)    # stable: equal ones keep their order
+    first = np.zeros(len(order), bool)
+    first[:1] = True
+    for half in halves:
+        half = half[order]
+        first[1:] |= half[1:] != half[:-1]
+    order = order[first]
+    order.sort()
+    return order
