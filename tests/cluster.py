@@ -14,6 +14,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,15 @@ import uuid
 
 import numpy as np
 import pytest
+import ray
 import real_data
-from conftest import clone, environment, settle, tiny_arrays, tiny_weights
+from conftest import (
+    ROOT, clone, environment, settle, tiny_arrays, tiny_weights)
 from kill_extract import (
     computed, finished, forget, processes, remove_incomplete, start)
 from ray._private import services
 from ray.cluster_utils import Cluster
+from test_readme import cluster_commands
 
 MARK = "CLUSTER_TEST"    # in the environment of all processes of a cluster
 IMAGES, SIDE = 1500, 96
@@ -56,25 +60,32 @@ def marked(mark):
 @contextlib.contextmanager
 def cluster(*cpus):
     """Yield a `Cluster`: a head without processors, a node for each number.
-
-    All processes that it leaves are ended, by their ids.
     """
+    with cleaned() as temporary:
+        made = Cluster()
+        try:
+            made.add_node(num_cpus=0, object_store_memory=STORE,
+                          include_dashboard=False, temp_dir=temporary)
+            os.environ["RAY_ADDRESS"] = made.address
+            for number in cpus:
+                add(made, number)
+            yield made
+        finally:
+            os.environ.pop("RAY_ADDRESS", None)
+            made.shutdown()
+
+
+@contextlib.contextmanager
+def cleaned():
+    """Yield a folder for Ray; end all processes that the block leaves."""
     mark, temporary = uuid.uuid4().hex, tempfile.mkdtemp(dir="/tmp")
     os.environ.update({
         MARK: mark, "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",
         "RAY_enable_metrics_collection": "0"})
-    made = Cluster()
     try:
-        made.add_node(num_cpus=0, object_store_memory=STORE,
-                      include_dashboard=False, temp_dir=temporary)
-        os.environ["RAY_ADDRESS"] = made.address
-        for number in cpus:
-            add(made, number)
-        yield made
+        yield temporary
     finally:
-        os.environ.pop("RAY_ADDRESS", None)
-        made.shutdown()
         del os.environ[MARK]
         for _ in range(50):
             if not marked(mark):
@@ -210,6 +221,38 @@ def in_the_middle(project):
     while run.poll() is None and not finished(project):
         time.sleep(0.01)
     return run
+
+
+def test_readme(prepared, monkeypatch):
+    """The README's commands make a cluster of two nodes, and use it.
+
+    `ray stop` would end all of Ray on this machine.
+    """
+    project = reset(prepared)
+    _, head, node, run, stop = cluster_commands()
+    assert stop == "ray stop"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with cleaned() as temporary:
+        monkeypatch.setenv("RAY_TMPDIR", temporary)
+        for command in (head, node.replace(
+                "192.168.0.1", ray.util.get_node_ip_address())):
+            done = project.run(
+                f"{command.replace('6379', port)} --num-cpus=1 "
+                f"--object-store-memory={STORE}", timeout=SECONDS)
+            assert done.returncode == 0, done.stdout
+        done = project.run(f"{run} extract", timeout=SECONDS)
+    assert done.returncode == 0, done.stdout
+    assert "on 2 CPUs of the cluster" in done.stdout
+    assert project.md5() == prepared[2]
+
+
+def test_nothing_of_ray_is_imported():
+    """Without RAY_ADDRESS, `extract` does not import Ray."""
+    subprocess.run([sys.executable, "-c", "import sys\nfrom stages import "
+                    "extract\nassert 'ray' not in sys.modules"], cwd=ROOT,
+                   check=True)
 
 
 @pytest.mark.parametrize("cpus", [(1,), (1, 1), (1, 1, 1)])

@@ -45,6 +45,12 @@ def table_command():
     return next(line for line in command_lines() if "labels.csv" in line)
 
 
+def cluster_commands():
+    """Return the commands about a cluster, which tests/cluster.py runs."""
+    return next(block for block in blocks("sh")
+                if "ray start" in block).splitlines()
+
+
 def run_commands(project, finished, long):
     """Run commands of the README in its order, on tiny data.
 
@@ -64,7 +70,8 @@ def run_commands(project, finished, long):
         "/absolute/path": project.folder,
         "make ": "make -o .venv/complete ", **SMALLER}
     for command in command_lines():
-        if command in {*BY_OTHERS, *photographs(), table_command()} or (
+        if command in {*BY_OTHERS, *photographs(), table_command(),
+                       *cluster_commands()} or (
                 bool(LONG.search(command)) != long):
             continue
         small = command
