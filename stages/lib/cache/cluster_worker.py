@@ -151,8 +151,8 @@ def compare(job, loaded):
     unlike = [f"{name} {here.get(name, 'missing')} instead of {wanted}"
               for name, wanted in job.facts.items()
               if here.get(name) != wanted]
-    if not difference and not [one for one in unlike
-                               if not one.startswith("processor")]:
+    if found.tobytes() == job.features.tobytes() and not [
+            one for one in unlike if not one.startswith("processor")]:
         return "", ""
     text = "; ".join([f"features differ by {difference:.1e} of the largest",
                       *unlike])
