@@ -198,6 +198,7 @@ def refused(project, **variables):
     done = repro(project, **variables)
     assert done.returncode != 0 and not finished(project), done.stdout
     assert "Traceback" not in done.stdout, done.stdout
+    print(re.findall("^extract: .*$", done.stdout, re.M)[-1])
     return re.search("^extract: (.*)$", done.stdout.replace(
         "extract: converting", ""), re.M)[1]
 
