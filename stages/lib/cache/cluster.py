@@ -8,6 +8,7 @@ import glob
 import logging
 import os
 import pickle
+import socket
 import time
 
 from stages.lib.cache import cluster_rows, cluster_worker
@@ -62,11 +63,12 @@ class Cluster:
         for _ in range(2):    # cache, lib
             package = os.path.dirname(package)
         try:
+            _knock(os.environ[ADDRESS])
             with silence.errors_hidden():
                 ray.init(runtime_env={"py_modules": [package],
                                       "excludes": ["__pycache__"]},
                          log_to_driver=False, logging_level="CRITICAL")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise errors.ClusterError(
                 f"{ADDRESS}={os.environ[ADDRESS]}: no cluster to use "
                 f"({str(error).splitlines()[0]}); start it with `ray start`, "
@@ -177,6 +179,19 @@ class Cluster:
             cluster_rows.Run(self).write(parts, bar)
         finally:
             self.ray.shutdown()
+
+
+def _knock(address):
+    """Raise an OSError if nobody listens at host:port: Ray waits for minutes.
+
+    Other addresses, such as "auto", are Ray's own.
+    """
+    if address == "auto":
+        from ray._private import services
+        address = services.canonicalize_bootstrap_address(address) or ""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), 5).close()
 
 
 def _tolerance():
