@@ -9,6 +9,8 @@ from stages.lib.common import parallel
 from stages.lib.common.keras_runtime import tf
 from stages.lib.images import large_pictures, rescaling
 
+STACK = 1 << 20    # bytes of small pictures that are scaled together
+
 
 @functools.lru_cache(maxsize=1)    # traced once for all splits
 def scaler(given):
@@ -113,6 +115,24 @@ def batch_of_files(images, rows, given):
     if fast.any():
         resized[fast] = jpeg_scaler(given)(
             [images.read(row) for row in rows[fast]])
-    for k in np.flatnonzero(~fast):
-        resized[k] = scaler(given)(images[rows[k]][None])[0]
+    for found, pixels in stacks((k, images[rows[k]])
+                                for k in np.flatnonzero(~fast)):
+        resized[list(found)] = scaler(given)(np.stack(pixels))
     return resized
+
+
+def stacks(pictures):
+    """Yield numbers and pixels of pictures of one size, small ones together.
+
+    Args:
+        pictures: pairs of a number and pixels, uint8 (h, w, 3).
+    """
+    waiting = []
+    for number, pixels in pictures:
+        if waiting and (waiting[0][1].shape != pixels.shape or (
+                len(waiting) + 1) * pixels.size > STACK):
+            yield zip(*waiting)
+            waiting = []
+        waiting.append((number, pixels))
+    if waiting:
+        yield zip(*waiting)
