@@ -80,13 +80,15 @@ def cleaned():
     """Yield a folder for Ray; end all processes that the block leaves."""
     mark, temporary = uuid.uuid4().hex, tempfile.mkdtemp(dir="/tmp")
     os.environ.update({
-        MARK: mark, "RAY_USAGE_STATS_ENABLED": "0",
+        MARK: mark, "RAY_TMPDIR": temporary,
+        "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",
         "RAY_enable_metrics_collection": "0"})
+    os.makedirs(f"{temporary}/ray")    # Ray writes its address there
     try:
         yield temporary
     finally:
-        del os.environ[MARK]
+        del os.environ[MARK], os.environ["RAY_TMPDIR"]
         for _ in range(50):
             if not marked(mark):
                 break
@@ -224,7 +226,7 @@ def in_the_middle(project):
     return run
 
 
-def test_readme(prepared, monkeypatch):
+def test_readme(prepared):
     """The README's commands make a cluster of two nodes, and use it.
 
     `ray stop` would end all of Ray on this machine.
@@ -235,8 +237,7 @@ def test_readme(prepared, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    with cleaned() as temporary:
-        monkeypatch.setenv("RAY_TMPDIR", temporary)
+    with cleaned():
         for command in (head, node.replace(
                 "192.168.0.1", ray.util.get_node_ip_address())):
             done = project.run(
