@@ -20,17 +20,17 @@ SHIFT = 8    # a shift is 1/8 of the side: 4 pixels of CIFAR's 32
 class Viewed:
     """The images of an array as a view shows them.
 
-    It is pickled as its path, so that another process, or a machine that sees
+    It is pickled as its full path, so that another process, or a machine that sees
     the same file, reads the pixels itself.
     """
 
     def __init__(self, path, view):
         """Remember the path of uint8 (n, side, side, 3), and the view."""
-        self.path, self.view = os.path.abspath(path), view
+        self.path, self.view = path, view
 
     def __reduce__(self):
         """Pickle what `__init__` needs, not the pixels."""
-        return Viewed, (self.path, self.view)
+        return Viewed, (os.path.abspath(self.path), self.view)
 
     @functools.cached_property
     def pixels(self):
