@@ -48,7 +48,8 @@ STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate",
 # begin with tests that do not need it.
 SLOW = ["test_table", "test_commands", "test_study", "test_parts[MobileNet]",
         "test_scaling[VGG16]", "test_kill", "test_tail",
-        "test_killed_extraction", "test_random_labels_miss_every_floor"]
+        "test_killed_extraction", "test_random_labels_miss_every_floor",
+        "test_all_formats", "test_end_to_end"]
 
 
 def pytest_configure():
