@@ -179,6 +179,7 @@ def check(application, keras3=None):
             output, top(again, training=False).numpy())
     assert result.get("own_difference", result["output_difference"]) <= (
         ALLOWED_OUTPUT), result
+    del extractor, compute, top, fused, both    # gigabytes
     with untrained:    # training on few images can make weights large
         base.load_weights(untrained.name)
     return {**result, **check_layers(base, application, images),
