@@ -26,6 +26,7 @@ from stages.lib.training import numpy_head  # noqa: E402
 # What a stranger writes: argv is the file, the images and labels, the output.
 KERAS = """
 import sys, keras, numpy as np
+sys.setrecursionlimit(10000)    # Keras 3 follows all layers by recursion
 model = keras.models.load_model(sys.argv[1])
 x, y = (np.load(path) for path in sys.argv[2:4])
 print(keras.__version__, model.evaluate(

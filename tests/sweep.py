@@ -49,7 +49,8 @@ without the trained weights. It must contain the trained weights exactly.
 The last column is the `.h5` file of the stage `export`: the largest difference of its
 probabilities to those of the fused model, in Keras 2.15 / in Keras {keras3}, relative to
 the largest. The head is linear, without normalisation. The limit is that of outputs, or
-ten times the difference between Keras 2.15 run eagerly and as a graph.
+ten times the difference between Keras 2.15 run eagerly and as a graph. Keras 3 loads
+the deepest ones (ResNetRS270, 350 and 420) only after `sys.setrecursionlimit(10000)`.
 
 | application | side | cuts | cut | engine | engine - Keras | fused - cached | outputs | exported `.h5` |
 |---|---|---|---|---|---|---|---|---|
