@@ -20,8 +20,8 @@ SHIFT = 8    # a shift is 1/8 of the side: 4 pixels of CIFAR's 32
 class Viewed:
     """The images of an array as a view shows them.
 
-    It is pickled as its full path, so that another process, or a machine that sees
-    the same file, reads the pixels itself.
+    It is pickled as its full path, so that another process, or a machine that
+    sees the same file, reads the pixels itself.
     """
 
     def __init__(self, path, view):
