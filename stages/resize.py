@@ -81,15 +81,16 @@ def write(split, images, given, budget, known):
             bar.update(len(batch))
         table = np.concatenate(tables)
     if known is not None:
-        known.add(split, prepared.rows(split).table["sha256"], table)
+        known.add(split, images.sha256(slice(None)), table)
     return path, seals.of_rows(out, table)
 
 
 def main():
     """Write all splits at the side of the backbone; return their digests."""
     os.environ["TF_NUM_INTRAOP_THREADS"] = "1"    # each core has its own image
-    given = params.read().resize
-    splits = {split: prepared.Images(split, params.read().data.source)
+    read = params.read()
+    given = read.resize
+    splits = {split: prepared.Images(split, read.data.source)
               for split in files.SPLITS}
     known = None
     if splits["train"].of_files:    # arrays are read fast

@@ -73,9 +73,9 @@ class Images:
         """Return whether `jpeg.decode` gives the pixels of a row's file."""
         return self._rows[row]["jpeg"]
 
-    def sha256(self, row):
-        """Return the SHA-256 of a row's file, hexadecimal."""
-        return self._rows[row]["sha256"]
+    def sha256(self, rows):
+        """Return the SHA-256 of the files of some rows, uint8 (k, 32)."""
+        return self._rows.table["sha256"][rows]
 
     def read(self, row):
         """Return the bytes of a row's file.

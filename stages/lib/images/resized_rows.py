@@ -47,12 +47,12 @@ class ResizedRows:
         """Return the resized image of a file, or None.
 
         Args:
-            sha256: of the file, hexadecimal.
+            sha256: of the file, 32 bytes.
 
         Returns:
             uint8 (side, side, 3), 0..255.
         """
-        row = self._rows.get(bytes.fromhex(sha256))
+        row = self._rows.get(sha256)
         if row is None or row["split"] not in self._arrays:
             return None
         pixels = np.array(self._arrays[row["split"]][row["row"]])

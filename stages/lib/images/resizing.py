@@ -83,8 +83,9 @@ def from_files(images, given, budget, known):
     """Yield the images of a folder in batches; see `resize`."""
     def batch(rows):
         """Return the images of these rows."""
-        found = [known.get(images.sha256(row)) if known else None
-                 for row in rows]
+        found = ([known.get(sha256.tobytes())
+                  for sha256 in images.sha256(rows)] if known
+                 else [None] * len(rows))
         new = np.flatnonzero([one is None for one in found])
         if len(new):
             with budget.take(max(large_pictures.memory(

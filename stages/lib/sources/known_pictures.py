@@ -23,8 +23,8 @@ class KnownPictures:
             max_megapixels: larger ones are not known, so that they are
                 refused.
         """
-        self._limit = max_megapixels * 1e6
-        self._rows = kept_table.Index(kept_table.read(PATH, decoders.key()))
+        self._limit, self._key = max_megapixels * 1e6, decoders.key()
+        self._rows = kept_table.Index(kept_table.read(PATH, self._key))
 
     def get(self, sha256):
         """Return what is known of a file, a `ROW`, or None.
@@ -37,7 +37,6 @@ class KnownPictures:
             return None
         return row
 
-
-def write(rows):
-    """Keep what is known of the files of this run, `ROW` (n,)."""
-    kept_table.write(PATH, decoders.key(), rows)
+    def write(self, rows):
+        """Keep what is known of the files of this run, `ROW` (n,)."""
+        kept_table.write(PATH, self._key, rows)

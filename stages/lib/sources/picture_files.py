@@ -34,7 +34,7 @@ def load(root, listed, max_megapixels):
                 rejected.append(one._replace(reason=found))
             else:
                 pictures[k], good[k] = found, True
-    known_pictures.write(pictures[good])
+    known.write(pictures[good])
     names = sorted({listed[k].class_name for k in np.flatnonzero(good)})
     of_split = {split: [k for k in np.flatnonzero(good)
                         if listed[k].split == split]
