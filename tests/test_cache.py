@@ -12,9 +12,8 @@ import pytest
 from conftest import stage, tiny_arrays
 from sklearn.metrics import log_loss
 
-from stages.lib.common import digests, errors, files, seals
-from stages.lib.common.keras_runtime import keras, tf
-from stages.lib.engines import engine
+from stages.lib.common import digests, files, seals
+from stages.lib.common.keras_runtime import tf
 from stages.lib.training import numpy_head
 
 FEATURES = [f"features/{split}_x.npy" for split in ("train", "validation",
@@ -123,15 +122,6 @@ def test_any_number_of_workers(project, monkeypatch, capsys):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     assert extract(project, monkeypatch, capsys)[0] == 300
     assert contents(project) == before
-
-
-def test_what_tflite_cannot_take():
-    """The error names the other engine."""
-    images = keras.Input((8, 8, 3))
-    model = keras.Model(images, tf.linalg.svd(images, compute_uv=False))
-    with pytest.raises(errors.EngineError, match="extract.engine: TensorFlow "
-                       "Lite cannot convert .*set extract.engine to tenso"):
-        engine.load("tflite", model, None)
 
 
 def save(project, pixels):

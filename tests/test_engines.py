@@ -101,14 +101,17 @@ def test_openvino_keeps_its_graph(frozen, tmp_path, capsys):
     assert np.array_equal(first, again)
 
 
-@openvino
-def test_what_openvino_cannot_take():
+@pytest.mark.parametrize("name, message", [
+    ("tflite", "extract.engine: TensorFlow Lite cannot convert .*set "
+     "extract.engine to tenso"),
+    pytest.param("openvino", "extract.engine: OpenVINO cannot convert .*set "
+                 "extract.engine to tflite or", marks=openvino)])
+def test_what_an_engine_cannot_take(name, message):
     """The error names the other engines."""
     images = keras.Input((8, 8, 3))
     model = keras.Model(images, tf.linalg.svd(images, compute_uv=False))
-    with pytest.raises(errors.EngineError, match="extract.engine: OpenVINO "
-                       "cannot convert .*set extract.engine to tflite or"):
-        engine.load("openvino", model, None)
+    with pytest.raises(errors.EngineError, match=message):
+        engine.load(name, model, None)
 
 
 def test_openvino_missing(project, monkeypatch):
