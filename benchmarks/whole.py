@@ -18,13 +18,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 __import__("stages")    # checks this Python
 
+import predicting  # noqa: E402
 import psutil  # noqa: E402
 import real_data  # noqa: E402
 from conftest import clone, environment  # noqa: E402
 
 RATE = "train.learning_rate=0.0021"
 MORE = 5
-PROBED = 4096    # images, for the rate of the engine
 
 
 def clocked(project, *words):
@@ -59,23 +59,14 @@ def clocked(project, *words):
 
 def forward(project):
     """Return the images per second of the engine with the frozen part."""
-    program = (
-        "import time, numpy as np; from stages.lib.backbone import layers; "
-        "from stages.lib.common import keras_runtime, parallel; "
-        "from stages.lib.engines import engine; "
-        "from stages.lib.params import params; "
-        "keras_runtime.reset(0); given = params.read(); "
-        "found = engine.load(given.extract.engine, "
-        "layers.build(given).extractor, None); "
-        "x = np.load('data/resized/train_x.npy', mmap_mode='r')"
-        f"[:{PROBED}].copy(); parts = [x[k:k + found.chunk] "
-        "for k in range(0, len(x), found.chunk)]; "
-        "run = lambda some: list(parallel.ordered(found.compute, some, "
-        "found.workers)); run(parts[:8]); begin = time.perf_counter(); "
-        "run(parts); print(len(x) / (time.perf_counter() - begin))")
-    done = subprocess.run([sys.executable, "-c", program], check=True,
-                          cwd=project.path, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.splitlines()[-1])
+    before = os.getcwd()
+    os.chdir(project.path)
+    try:
+        run = predicting.extraction()
+        run()    # also warms up
+        return predicting.IMAGES / predicting.seconds(run)
+    finally:
+        os.chdir(before)
 
 
 def repro(source, weights):
