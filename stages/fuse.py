@@ -44,7 +44,7 @@ def save_candidate(given):
     images = prepared.Images("train", given.data.source)
     model = fused_model.build(frozen.base, given.backbone.application, trained,
                               images.shape, given.resize,
-                              given.backbone.scaling)
+                              given.backbone.scaling, given.fuse.views)
     model.compile(head.optimizer(given.train.optimizer,
                                  given.train.learning_rate),
                   head.loss(model), ["accuracy"])
@@ -80,6 +80,9 @@ def main():
             note = verdict.note(measured, key)
             if note:
                 print(f"fuse: {note}")
+            if given.fuse.views[1:]:
+                print(f"fuse: it averages {len(given.fuse.views)} views, and "
+                      "takes so many times as long for an image")
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(CANDIDATE)

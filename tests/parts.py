@@ -127,12 +127,14 @@ def learn(base, cut, cached):
     return learned
 
 
-def check(application, keras3=None):
+def check(application, keras3=None, only=("cut", "layers", "export")):
     """Return the measured differences of one application.
 
     Args:
         application: a key of `names.APPLICATIONS`, or a saved model.
         keras3: a Python with Keras 3, see `check_portable`.
+        only: the parts to check; the largest applications need a process and
+            its memory for each.
 
     Raises:
         AssertionError: a difference is too large, features do not vary, or
@@ -142,10 +144,33 @@ def check(application, keras3=None):
     base, side = built(application)
     images = np.random.default_rng(0).integers(
         0, 256, (IMAGES, side, side, 3), dtype="uint8")
-    pixels = images.astype("float32")
     lively(base)
-    untrained = through_weights(base)
-    good = cuts.valid(base)
+    result = {"side": side}
+    if "cut" in only:
+        with through_weights(base) as untrained:
+            result.update(check_cut(base, application, images))
+            gc.collect()    # gigabytes
+            base.load_weights(untrained.name)    # training can make them large
+    if "layers" in only:
+        result.update(check_layers(base, application, images))
+        gc.collect()
+    if "export" in only:
+        result["export"] = check_portable(base, application, images, keras3)
+    return result
+
+
+def check_cut(base, application, images):
+    """Return what was measured with the cut in the middle.
+
+    Args:
+        base: the application; its tail is trained.
+        application: its name.
+        images: uint8 (k, side, side, 3).
+
+    Raises:
+        AssertionError: as `check`.
+    """
+    pixels, good = images.astype("float32"), cuts.valid(base)
     cut = good[len(good) // 2].name
     extractor = backbone.extractor(backbone.frozen(base, cut), application)
     name, compute = features(extractor)
@@ -154,15 +179,15 @@ def check(application, keras3=None):
     assert np.ptp(cached, axis=0).max() > 1e-6 * np.abs(cached).max()
     top = learn(base, cut, cached)
     fused = through_file(fused_model.build(
-        base, application, top, (side, side, 3), params.Resize(
-            side=side, mode="stretch", antialias=False)))
+        base, application, top, images.shape[1:], params.Resize(
+            side=images.shape[1], mode="stretch", antialias=False)))
     assert not any(differ(layer.get_weights(),
                           fused.get_layer(layer.name).get_weights())
                    for layer in top.layers[1:])
     both = keras.Model(fused.input, [comparison.feature_tensor(fused, cut),
                                      fused.output])
     again, output = [tensor.numpy() for tensor in both(pixels)]
-    result = {"side": side, "cuts": len(good), "cut": cut, "engine": name,
+    result = {"cuts": len(good), "cut": cut, "engine": name,
               "engine_difference": relative(cached, expected),
               "fused_difference": relative(again, cached),
               "output_difference": relative(output,
@@ -179,27 +204,23 @@ def check(application, keras3=None):
             output, top(again, training=False).numpy())
     assert result.get("own_difference", result["output_difference"]) <= (
         ALLOWED_OUTPUT), result
-    del extractor, compute, top, fused, both    # gigabytes
-    with untrained:    # training on few images can make weights large
-        base.load_weights(untrained.name)
-    return {**result, **check_layers(base, application, images),
-            "export": check_portable(base, application, pixels, keras3)}
+    return result
 
 
-def check_portable(base, application, pixels, keras3):
+def check_portable(base, application, images, keras3):
     """Return how far the exported `.h5` file is from the fused model.
 
     Args:
         base: the application; its kernels may be changed.
         application: its name.
-        pixels: float32 (k, side, side, 3).
+        images: uint8 (k, side, side, 3).
         keras3: a Python with Keras 3 that loads the file, too, or None.
 
     Raises:
         AssertionError: it has other layers than stock layers, or differs; or
             rounding changes as much as another image does.
     """
-    gc.collect()    # earlier models: the largest application needs the memory
+    pixels = images.astype("float32")
     inputs = keras.Input(base.output_shape[1:])
     fused = fused_model.build(
         base, application, keras.Model(inputs, keras.layers.Dense(
@@ -261,7 +282,6 @@ def check_layers(base, application, images):
         AssertionError: a layer's columns differ too much from its output, or
             those of the fused model do; a part has other weights.
     """
-    gc.collect()
     found = layers.resolve(base, ["all"])
     stages = layers.resolve(base, ["stages"])
     assert stages[-1] == found[-1] == "top" and set(stages) < set(found)

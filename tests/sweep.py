@@ -94,12 +94,28 @@ def write_table(done, version):
                    + "\n".join(rows) + "\n")
 
 
+def checked(name):
+    """Return what `parts.check` measures, or {"error": its last line}."""
+    result = {}
+    for part in ("cut", "layers", "export"):
+        run = subprocess.run(
+            [sys.executable, __file__, "--part", part, name], cwd=ROOT,
+            text=True, capture_output=True, check=False)
+        try:
+            result.update(json.loads(run.stdout.splitlines()[-1]))
+        except (IndexError, ValueError):
+            lines = run.stderr.splitlines()[-1:]
+            return {"error": f"{part}: {' '.join(lines)} ({run.returncode})"}
+    return result
+
+
 def main(given):
-    """Check `given`, or all that are not done, each in its own process."""
+    """Check `given`, or all that are not done, each part in its own process.
+    """
     os.makedirs(os.path.dirname(DONE), exist_ok=True)
     python, version = keras3()
-    if len(given) == 1:
-        print(json.dumps(parts.check(given[0], python)))
+    if given[:1] == ["--part"]:    # and the part, and the application
+        print(json.dumps(parts.check(given[2], python, given[1:2])))
         return
     done = {}
     if os.path.exists(DONE):
@@ -108,12 +124,7 @@ def main(given):
     for name in given or sorted(names.APPLICATIONS):
         if "side" in done.get(name, ()):
             continue
-        run = subprocess.run([sys.executable, __file__, name], cwd=ROOT,
-                             text=True, capture_output=True, check=False)
-        try:
-            done[name] = json.loads(run.stdout.splitlines()[-1])
-        except (IndexError, ValueError):
-            done[name] = {"error": " ".join(run.stderr.splitlines()[-1:])}
+        done[name] = checked(name)
         print(name, json.dumps(done[name]), flush=True)
         with open(DONE, "w", encoding="utf-8") as file:
             json.dump(done, file, indent=1)

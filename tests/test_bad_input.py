@@ -55,6 +55,10 @@ def refuse(project, monkeypatch, name, pattern):
       "export__formats": ["h5", "savedmodel"]},
      r"params.yaml: export: h5 cannot rescale photographs with resize.mode "
      r"pad, .* remove it from the list \(savedmodel can; \[\] exports"),
+    ({"fuse__views": ["identity", "hflip"], "export__formats": ["h5"]},
+     r".*export: a model that averages fuse.views cannot be exported: set e"),
+    ({"fuse__views": ["identity", "hflip"], "train__output": "logits"},
+     r".*fuse: views averages probabilities: set train.output to softmax"),
     ({"data__validation_fraction": 1.5}, r".*validation_fraction: .*than 1"),
     ({"backbone__cut": [1]}, "params.yaml: backbone.cut: .*integer or .*str"),
     ({"data__columns": 3}, "params.yaml: data.columns: .*group of keys, not"),

@@ -7,10 +7,11 @@ import h5py
 import numpy as np
 import pytest
 from conftest import CLASSES, check, environment, stage, tiny_arrays
+from sklearn.metrics import log_loss
 
 from stages.lib.common import errors, keras_runtime, manifest
-from stages.lib.fusing import parity, sample, verdict
-from stages.lib.images import prepared
+from stages.lib.fusing import parity, safe_loading, sample, verdict
+from stages.lib.images import prepared, views
 
 
 def metrics(project):
@@ -165,6 +166,23 @@ def test_changed_weight_is_found(project, finished, monkeypatch):
     with h5py.File(project.file("new.h5"), "r+") as file:
         del file.attrs["training_config"]    # Keras logs that it is missing
     assert compare("new.h5").startswith("loading warns: No training")
+
+
+def test_model_that_averages_views(project, finished, monkeypatch):
+    """It predicts what `evaluate` scores as the mean over cached views."""
+    seen = ["identity", "hflip", "left+zoom", "up"]
+    project.set(evaluate__views=seen, fuse__views=seen)
+    for name in ("extract", "evaluate", "fuse"):
+        assert stage(project, monkeypatch, name) is None
+    path = project.file("cifar10.h5")
+    safe_loading.check(path)
+    p = keras_runtime.load_model(path).predict(
+        np.load(project.file("data/prepared/test_x.npy")), verbose=0)
+    assert metrics(project)["test_views"]["loss"] == pytest.approx(log_loss(
+            np.load(project.file("data/prepared/test_y.npy")), p), rel=1e-4)
+    monkeypatch.setitem(views.PARTS, "hflip", lambda images: images)
+    with pytest.raises(errors.ParityError, match="view hflip .*other pixels"):
+        parity.measure("cifar10.h5", f"{finished.folder}/tiny.npz", "stretch")
 
 
 def test_constant_features_stop_fuse(project, finished, monkeypatch):

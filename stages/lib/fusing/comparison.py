@@ -9,6 +9,10 @@ computes once more with each weight changed by sqrt(n) u, the signs drawn at
 random; `SAFETY` times the largest change of an output is what rounding
 explains.  This follows how a network amplifies rounding: docs/experiments.md.
 Pooling has no weights: a mean over n positions may be off by sqrt(n) u.
+
+A model that averages views is compared in the same way: the features of the
+first view, identity, with the cached ones, the pixels of the others with those
+that `extract` would see, exactly.
 """
 import contextlib
 
@@ -17,6 +21,9 @@ import numpy as np
 from stages.lib.backbone import cuts
 from stages.lib.common import errors, manifest
 from stages.lib.common.keras_runtime import keras
+from stages.lib.fusing import view_layers
+from stages.lib.images import views
+from stages.lib.params import names
 from stages.lib.training import head, numpy_head
 
 BATCH = 32
@@ -37,6 +44,8 @@ class Parts:
     Attributes:
         frozen: keras.Model, raw pixels -> what `extract` caches.
         positions: the most that a pooling layer takes the mean of, or 1.
+        views: whose outputs the model averages; their features are below
+            each other.
         rest: keras.Model, result of `inputs` -> features, output.
     """
 
@@ -58,6 +67,11 @@ class Parts:
             first = model.layers[1].output
             self._rescale = keras.Model(model.input, first)
         self.rest = keras.Model(first, [cached, model.output])
+        self.views, self._shown = [names.IDENTITY], None
+        for layer in model.layers:
+            if layer.name == view_layers.SHOW:
+                self.views = layer.arguments["views"]
+                self._shown = keras.Model(first, layer.output)
 
     def inputs(self, images):
         """Return the input of `rest`, float32 (k, h, w, 3), 0..255.
@@ -69,6 +83,27 @@ class Parts:
             return np.stack(images).astype("float32")
         return np.concatenate([self._rescale.predict_on_batch(
             image[None].astype("float32")) for image in images])
+
+    def check_views(self, inputs):
+        """Raise a ParityError if a view has other pixels than in `extract`.
+
+        Args:
+            inputs: as `inputs` returns them.
+        """
+        if self._shown is None:
+            return
+        shown = np.split(self._shown.predict_on_batch(inputs),
+                         len(self.views))
+        for view, pixels in zip(self.views, shown):    # the first: identity
+            if not np.array_equal(
+                    views.apply(view, shown[0].astype("uint8")), pixels):
+                raise errors.ParityError(
+                    f"the view {view} of the fused model has other pixels "
+                    "than that of the features")
+
+    def mean(self, outputs):
+        """Return the mean over views of `outputs`, (views * k, classes)."""
+        return np.mean(np.split(outputs, len(self.views)), axis=0)
 
 
 class Range:
@@ -149,13 +184,16 @@ def compare(parts, top, rows):
 def _differences(parts, top, images, cached, outputs):
     """Return the arrays of `compare` for one batch; add h(c) to `outputs`.
     """
-    c, q = parts.rest.predict_on_batch(parts.inputs(images))
-    f = cached.astype("float32")
+    pixels, f = parts.inputs(images), cached.astype("float32")
+    parts.check_views(pixels)
+    c, q = parts.rest.predict_on_batch(pixels)
+    c, of_views = np.split(c, [len(f)])
     if c.shape != f.shape:
         raise errors.ParityError(
             f"the fused model computes features of shape {c.shape[1:]}, "
             f"cached are {f.shape[1:]}; {manifest.REPAIR}")
-    own, expected = top.predict_on_batch(c), top.predict_on_batch(f)
+    own, expected = (parts.mean(top.predict_on_batch(np.concatenate(
+        [first, of_views]))) for first in (c, f))
     outputs.add(own)
     error, axes = np.abs(c - f), tuple(range(1, c.ndim))
     stored = (HALF * np.abs(c) + TINY) if cached.dtype == "float16" else 0.0
@@ -179,9 +217,9 @@ def rounding(parts, top, images):
     c, _ = parts.rest.predict_on_batch(pixels)
     with changed_weights(parts.rest, random):
         of_features = np.abs(parts.rest.predict_on_batch(pixels)[0] - c).max()
-    q = top.predict_on_batch(c)
+    q = parts.mean(top.predict_on_batch(c))
     with changed_weights(top, random):
-        of_outputs = np.abs(top.predict_on_batch(c) - q).max()
+        of_outputs = np.abs(parts.mean(top.predict_on_batch(c)) - q).max()
     return [float(change) * SAFETY / LIFT
             for change in (of_features, of_outputs)]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Refuse model files that could run code of their own.
 
-Of the Lambda layers, which are Python bytecode, only that of `fuse` is
+Of the Lambda layers, which are Python bytecode, only those of `fuse` are
 accepted, and of all others only stock layers of Keras.
 """
 import json
@@ -9,7 +9,11 @@ import json
 import h5py
 
 from stages.lib.common import errors, files, stock_layers
+from stages.lib.fusing import view_layers
 from stages.lib.images import rescaling
+
+OURS = (rescaling.rescale_layer, view_layers.show_layer,
+        view_layers.average_layer)
 
 
 def check(path):
@@ -37,10 +41,11 @@ def check(path):
 
 
 def _is_ours(config):
-    """Return whether a Lambda's configuration is that of `rescale_layer`."""
+    """Return whether a Lambda's configuration is that of one of `OURS`."""
     arguments = config.get("arguments")
     if not isinstance(arguments, dict):
         return False
-    ours = rescaling.rescale_layer(**{
-        str(name): value for name, value in arguments.items()}).get_config()
-    return json.loads(json.dumps(ours)) == {**config, "name": ours["name"]}
+    ours = [layer(**{str(name): value for name, value in arguments.items()}
+                  ).get_config() for layer in OURS]
+    return any(json.loads(json.dumps(one)) == {**config, "name": one["name"]}
+               for one in ours)

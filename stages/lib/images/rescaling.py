@@ -43,14 +43,25 @@ def rescale(images, side, mode="stretch", antialias=False):
 
 
 def rescale_layer(**arguments):
-    """Return `rescale` with these `arguments` as a Lambda layer.
+    """Return `rescale` with these `arguments` as a Lambda layer."""
+    return bytecode_layer(rescale, "rescale", arguments)
+
+
+def bytecode_layer(function, name, arguments):
+    """Return a Lambda layer that contains the bytecode of a function.
 
     File name and line number in the bytecode are constants, so that the bytes
     of the model do not depend on the path of the project.  Without a module
     name, Keras loads the layer in a fresh process without a warning.
+
+    Args:
+        function: needs nothing from outside, and contains no function.
+        name: of the layer.
+        arguments: of the function, behind its first.
     """
-    code = rescale.__code__.replace(co_filename="rescale", co_firstlineno=1)
-    function = types.FunctionType(code, {"__builtins__": builtins}, "rescale",
-                                  rescale.__defaults__)
+    code = function.__code__.replace(co_filename=function.__name__,
+                                     co_firstlineno=1)
+    function = types.FunctionType(code, {"__builtins__": builtins},
+                                  function.__name__, function.__defaults__)
     function.__module__ = None
-    return keras.layers.Lambda(function, arguments=arguments, name="rescale")
+    return keras.layers.Lambda(function, arguments=arguments, name=name)

@@ -188,6 +188,7 @@ class Fuse(Group):
     """The fused model."""
 
     output: Annotated[str, AfterValidator(_model_path)]
+    views: Views
 
 
 class Export(Group):
@@ -241,6 +242,27 @@ class Params(Group):
                 f"trains no tail: set backbone.cut to top, not {cut!r}, or "
                 "train.solver to gradient")
         return train
+
+    @field_validator("fuse")
+    @classmethod
+    def check_mean(cls, fuse, info):
+        """Refuse to average outputs that are no probabilities."""
+        if (len(fuse.views) > 1 and "train" in info.data
+                and info.data["train"].output == "logits"):
+            raise ValueError("views averages probabilities: set train.output "
+                             "to softmax, or fuse.views to [identity]")
+        return fuse
+
+    @field_validator("export")
+    @classmethod
+    def check_views(cls, export, info):
+        """Refuse to export a model that averages views."""
+        if (export.formats and "fuse" in info.data
+                and len(info.data["fuse"].views) > 1):
+            raise ValueError("a model that averages fuse.views cannot be "
+                             "exported: set export.formats to [], or "
+                             "fuse.views to [identity]")
+        return export
 
     @field_validator("export")
     @classmethod

@@ -83,7 +83,8 @@ def load(shape, classes):
 
 def gives_logits(model):
     """Return whether the last layer of `model` is linear."""
-    return model.layers[-1].activation is keras.activations.linear
+    return (getattr(model.layers[-1], "activation", None)
+            is keras.activations.linear)
 
 
 def loss(model, smoothing=0.0):
