@@ -17,7 +17,7 @@ from stages.lib.backbone import applications, backbone, cuts, layers
 from stages.lib.common import errors, keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.engines import engine
-from stages.lib.fusing import comparison, formats, fused_model
+from stages.lib.fusing import formats, fused_model, model_parts
 from stages.lib.params import params
 from stages.lib.training import head, tail
 
@@ -184,7 +184,7 @@ def check_cut(base, application, images):
     assert not any(differ(layer.get_weights(),
                           fused.get_layer(layer.name).get_weights())
                    for layer in top.layers[1:])
-    both = keras.Model(fused.input, [comparison.feature_tensor(fused, cut),
+    both = keras.Model(fused.input, [model_parts.feature_tensor(fused, cut),
                                      fused.output])
     again, output = [tensor.numpy() for tensor in both(pixels)]
     result = {"cuts": len(good), "cut": cut, "engine": name,
@@ -300,7 +300,7 @@ def check_layers(base, application, images):
     fused = through_file(fused_model.build(
         wide, application, linear(cached), images.shape[1:], params.Resize(
             side=images.shape[1], mode="stretch", antialias=False)))
-    inner = comparison.Parts(fused, "top").frozen
+    inner = model_parts.Parts(fused, "top").frozen
     assert backbone.digest(inner) == backbone.digest(extractor)
     again = inner.predict(images.astype("float32"), verbose=0)
     worst = 0

@@ -12,7 +12,7 @@ from stages.lib.backbone import backbone, cuts
 from stages.lib.common import errors, keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.engines import engine
-from stages.lib.fusing import comparison, parity, verdict
+from stages.lib.fusing import comparison, model_parts, parity, verdict
 from stages.lib.images import rescaling
 from stages.lib.params import params
 from stages.lib.training import head
@@ -179,7 +179,7 @@ def test_maps_and_photographs():
     case.rows = [(image[:, :16 - k % 3], f) for k, (image, f) in enumerate(
         case.rows)]
     model = twins.fused(case.base, "SimpleCNN", top, (None, None, 3), RESIZE)
-    pixels = comparison.Parts(model, case.cut).inputs(
+    pixels = model_parts.Parts(model, case.cut).inputs(
         [image for image, _ in case.rows])
     for (image, _), found in zip(case.rows, pixels):
         assert np.array_equal(rescaling.rescale(image[None], SIDE)[0], found)
@@ -207,6 +207,6 @@ def test_rounding_of_pooling():
     images = random.integers(0, 256, (6, side, side, 3), dtype=np.uint8)
     scaled = images.reshape(6, -1, 3) * np.float32(1 / 255)
     cached = scaled.mean(axis=1, dtype=np.float64).astype(np.float32)
-    found = comparison.compare(comparison.Parts(model, "top"), top,
+    found = comparison.compare(model_parts.Parts(model, "top"), top,
                                list(zip(images, cached)))
     assert 1e-6 < found["excess"].max() <= found["rounding"] < 5e-5

@@ -9,7 +9,7 @@ import numpy as np
 from stages.lib.backbone import backbone
 from stages.lib.common import errors, files, keras_runtime, manifest
 from stages.lib.common.keras_runtime import keras, tf
-from stages.lib.fusing import comparison, sample
+from stages.lib.fusing import comparison, model_parts, sample
 from stages.lib.params import names
 
 HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
@@ -56,7 +56,7 @@ def examine(model, cut, top, rows, names):
         rows: as for `comparison.compare`.
         names: of the rows.
     """
-    parts = comparison.Parts(model, cut)
+    parts = model_parts.Parts(model, cut)
     found = comparison.compare(parts, top, rows)
     return {
         "result": {
