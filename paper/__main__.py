@@ -65,7 +65,7 @@ def fill(name, study, rows):
     surroundings.globals.update(
         study=study, p=study.point, has=study.has, gain=study.gain,
         points=study.points, caching={row["cut"]: row for row in rows},
-        cuts=rows)
+        cuts=rows, figures=figures.BARS)
     try:
         return surroundings.get_template(name).render()
     except jinja2.TemplateError as error:

@@ -18,6 +18,17 @@ STYLE = {
     "DejaVu Sans"}
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
 WIDTH = 6.6    # inches
+BARS = {    # question -> point -> its label
+    "heads": {"linear": "linear", "hidden_512": "one layer, 512",
+              "hidden_1024": "one layer, 1,024",
+              "three_layers": "three layers, 256-128-64"},
+    "layers": {"top": "the last layer", "stages": "last of each resolution",
+               "all": "ends of all blocks",
+               "all_linear": "all blocks, linear head"},
+    "labels": {"right": "right labels", "noisy": "a tenth wrong",
+               "cleaned": "suspects removed"},
+    "views": {"one": "one view", "one_longer": "one view, twice the epochs",
+              "two": "two views", "seven": "seven views, twice the epochs"}}
 
 
 def bounds(result):
@@ -191,11 +202,10 @@ def draw(study, caching_rows, folder):
     matplotlib.use("agg")
     with plt.rc_context({**matplotlib.rcParamsDefault, **STYLE}):
         overview(study, f"{folder}/overview.png")
-        bars(study, "heads", {
-            "linear": "linear", "hidden_512": "one layer, 512",
-            "hidden_1024": "one layer, 1,024",
-            "three_layers": "three layers, 256-128-64"},
-            f"{folder}/heads.png", "test accuracy, %")
+        for question, names in BARS.items():
+            if len(study.points(question)) == len(names):
+                bars(study, question, names, f"{folder}/{question}.png",
+                     "test accuracy, %")
         for draw_one in (depth, few_images, sides):
             if len(study.points(draw_one.__name__)) > 1:
                 draw_one(study, f"{folder}/{draw_one.__name__}.png")

@@ -83,13 +83,16 @@ def write(path, points, clone):
 def _right(data, clone):
     """Return a digest of the test labels, and which predictions are right.
 
-    The latter as hexadecimal digits, a bit an image, the first image first.
+    The digest is the same whatever the classes are called.  The other are
+    hexadecimal digits, a bit an image, the first image first.
     """
     columns = files.read_columns(_object(
         data, clone, "results/confusion.csv"), [], ["actual", "predicted"])
     actual, predicted = columns["actual"], columns["predicted"]
     bits = "".join("01"[a == b] for a, b in zip(actual, predicted))
-    return (hashlib.sha256("\n".join(actual).encode()).hexdigest()[:8],
+    codes = {name: str(k) for k, name in enumerate(dict.fromkeys(actual))}
+    labels = "\n".join(codes[name] for name in actual)
+    return (hashlib.sha256(labels.encode()).hexdigest()[:8],
             f"{int('1' + bits, 2):x}")
 
 
