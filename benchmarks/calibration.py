@@ -20,11 +20,11 @@ __import__("stages")    # checks this Python
 
 import numpy as np  # noqa: E402
 from sklearn.cluster import KMeans  # noqa: E402
-from stages import train  # noqa: E402
 from stages.lib.common import keras_runtime  # noqa: E402
 from stages.lib.params import params  # noqa: E402
 from stages.lib.results import calibration, scores  # noqa: E402
-from stages.lib.training import head, temperature  # noqa: E402
+from stages.lib.training import (  # noqa: E402
+    gradient_training, head, temperature)
 
 SPREADS = (0.15, 0.25, 0.5, 1.0, 1e3)    # the last is no prior
 DRAWS = 50
@@ -68,7 +68,7 @@ def predictions(given, found, seed):
         (x, np.eye(classes, dtype="float32")[y]) for x, y in found]
     keras_runtime.reset(seed)
     model = head.build(given, x, classes)
-    train.fit(model, given, ([x], y), (xv, yv), {"callbacks": []})
+    gradient_training.fit(model, given, ([x], y), (xv, yv), {"callbacks": []})
     plain = keras_runtime.keras.Model(model.input, model.output)
     before = [head.probabilities(plain, x) for x in (xv, xt)]
     fitted = head.calibrate(model, xv, yv.argmax(axis=1))

@@ -3,7 +3,6 @@
 import numpy as np
 import parts
 
-from stages import train
 from stages.lib.backbone import backbone as backbones
 from stages.lib.backbone import cuts
 from stages.lib.common import errors
@@ -11,10 +10,11 @@ from stages.lib.common.keras_runtime import keras
 from stages.lib.engines import engine
 from stages.lib.images import rescaling
 from stages.lib.params import params
+from stages.lib.training import gradient_training
 from stages.lib.training import head as heads
 from stages.lib.training import tail
 
-train.STEPS = 1    # few steps: the graph of 32 would take longest
+gradient_training.STEPS = 1    # few steps: the graph of 32 would take longest
 CLASSES = 3
 IMAGES = 64    # two full batches; the first two thirds are the train split
 # Application, options, least side, and how often it is drawn.
@@ -145,15 +145,16 @@ class Backbone:
             given: `params.Train`.
 
         Raises:
-            TrainingError: as `train.fit`.
+            TrainingError: as `gradient_training.fit`.
         """
         one_hot = np.eye(CLASSES, dtype="float32")[self.labels]
         x, split = self.features.astype("float32"), 2 * IMAGES // 3
         behind = self.cut != cuts.TOP and backbones.tail(self.base, self.cut)
         vectors = heads.outputs(behind, x) if behind else x
         top = heads.build(given, vectors[:split], CLASSES)
-        train.fit(top, given, ([vectors[:split]], one_hot[:split]),
-                  (vectors[split:], one_hot[split:]), {"callbacks": []})
+        gradient_training.fit(
+            top, given, ([vectors[:split]], one_hot[:split]),
+            (vectors[split:], one_hot[split:]), {"callbacks": []})
         if not behind:
             return parts.through_file(top)
         before = [layer.get_weights() for layer in self.base.layers]
