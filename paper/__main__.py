@@ -61,7 +61,7 @@ def fill(name, study, rows):
         percent=text.percent, seconds=text.seconds, size=text.size,
         count=text.count, between=text.between, difference=text.difference,
         verdict=text.verdict, ratio=text.ratio, pays=text.pays,
-        reason=text.reason)
+        reason=text.reason, hours=text.hours)
     surroundings.globals.update(
         study=study, p=study.point, has=study.has, gain=study.gain,
         points=study.points, caching={row["cut"]: row for row in rows},

@@ -143,6 +143,11 @@ class Study:
         return [Result(asked, name, rows) for (asked, name), rows
                 in self.all.items() if asked == question]
 
+    def total(self, column):
+        """Return the sum of a column of numbers over all experiments."""
+        return sum({row["experiment"]: row[column] or 0
+                    for row in self.rows}.values())
+
     def by_depth(self):
         """Return the points about depth, fewest frozen layers first."""
         found = self.points("depth") + self.points("depth_more")

@@ -32,7 +32,7 @@ def between(result):
 
 
 def difference(gain):
-    """Return a difference in points with its interval, "1.9 (1.0 to 2.8)".
+    """Return a difference in points with its interval, "+1.9 [+1.0, +2.8]".
 
     Args:
         gain: difference, lower and upper bound, shares.
@@ -40,7 +40,7 @@ def difference(gain):
     middle, low, high = (
         f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
         for value in gain)
-    return f"{middle} ({low} to {high})"
+    return f"{middle} [{low}, {high}]"
 
 
 def verdict(gain):
@@ -51,13 +51,18 @@ def verdict(gain):
     """
     _, low, high = gain
     sure = "" if low > 0 or high < 0 else ", which cannot be told from chance"
-    return f"{difference(gain).replace(' (', ' points (95 % interval ')}{sure}"
+    return f"{difference(gain).replace(' [', ' points [')}{sure}"
 
 
 def seconds(value):
     """Return seconds with about two digits."""
     return (f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
             if value >= 1 else f"{value:.2g} s")
+
+
+def hours(value):
+    """Return seconds as hours with one digit, "1.5 hours"."""
+    return f"{value / 3600:.1f} hours"
 
 
 def size(value):
