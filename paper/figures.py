@@ -93,6 +93,8 @@ def depth(study, path):
                         for one in found], "^--", color=GREY,
                label="ms of training an image")
     right.set_yscale("log")
+    right.set_ylim(1, 300)
+    right.yaxis.set_major_formatter("{x:g}")
     right.legend()
     for axes in (left, right):
         axes.set_xticks(places, labels, rotation=35, ha="right")
@@ -114,6 +116,7 @@ def few_images(study, path):
             marks(axes, [one.train_images + one.validation_images
                          for one in found], found, label, *style)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("labelled images, train and validation")
     axes.set_ylabel("test accuracy, %")
     axes.legend()
