@@ -3,7 +3,7 @@
 
 The features of an image do not depend on the other images in the batch, on
 their order, or on the number of workers: on one kind of processor, the bytes
-are the same (measured in docs/cache.md).
+are the same (measured in docs/cache.md, with an exception for tensorflow).
 """
 import hashlib
 import os
