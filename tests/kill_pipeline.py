@@ -25,7 +25,7 @@ from kill_extract import VICTIMS, processes, remove_incomplete
 sys.path.insert(0, ROOT)
 
 EACH = 6    # kills until the pipeline may end
-LONGEST = 9    # seconds until a kill: the start and one or two stages
+LONGEST = 15    # seconds until a kill: the start and one or two stages
 FORGET = ("rm -rf data/prepared data/resized features models/head.h5 "
           "models/export models/scratch results seals cifar10.h5 "
           ".dvc/cache dvc.lock")
