@@ -61,7 +61,7 @@ def write(path, points, clone):
         if point.digest in done:
             name, baseline = done[point.digest]
             right[name] = _right(shown[name], clone)
-            row.update(_scores(shown[name], clone), experiment=name,
+            row.update(_scores(shown[name], clone, point), experiment=name,
                        revision=clone.revision_of(baseline),
                        **_cost(name, journal, timings))
         elif kept.get("experiment"):
@@ -125,8 +125,11 @@ def _text(value):
     return "" if value is None else value
 
 
-def _scores(data, clone):
-    """Return the columns that `dvc exp show` has of an experiment."""
+def _scores(data, clone, point):
+    """Return the columns that `dvc exp show` has of an experiment.
+
+    A saved model is named as in the point, which names no path of a machine.
+    """
     metrics = data["metrics"]["results/metrics.json"]["data"]
     row = {f"{split}{bound}": metrics[split][f"accuracy{bound}"]
            for split in files.SCORED for bound in ("", "_low", "_high")}
@@ -134,7 +137,8 @@ def _scores(data, clone):
     cut = given["backbone"]["cut"]
     arrays = files.read_json(_object(data, clone, "features/manifest.json")
                              )["arrays"]
-    return {**row, "application": given["backbone"]["application"],
+    return {**row, "application": point.settings.get(
+                "backbone.application", given["backbone"]["application"]),
             "side": given["resize"]["side"], "cut": cut,
             "epochs": given["train"]["epochs"] + (
                 0 if cut == "top" else given["tail"]["epochs"]),
