@@ -55,11 +55,6 @@ class Result:
         return self.rows[0]["cut"].replace("top", "all")
 
     @property
-    def application(self):
-        """Return the name of the backbone."""
-        return self.rows[0]["application"]
-
-    @property
     def settings(self):
         """Return the settings of the point, key of params.yaml -> value."""
         return json.loads(self.rows[0]["settings"])
