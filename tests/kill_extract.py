@@ -101,6 +101,24 @@ def finished(project):
     return rows
 
 
+def strike(repro, stages, victim):
+    """Send SIGKILL to `victim`, and wait for the end of DVC.
+
+    Args:
+        repro: the process of DVC, in a session of its own.
+        stages: ids of the processes of stages.
+        victim: one of `VICTIMS`.
+    """
+    if victim == "stage":
+        for process in stages:
+            os.kill(process, signal.SIGKILL)
+    elif victim == "dvc":
+        repro.kill()
+    else:
+        os.killpg(repro.pid, signal.SIGKILL)
+    repro.communicate()
+
+
 def kill(project, victim, pause, after_rows):
     """Start `dvc repro`, kill `victim` `pause` seconds into `extract`.
 
@@ -110,14 +128,7 @@ def kill(project, victim, pause, after_rows):
     while after_rows and repro.poll() is None and not finished(project):
         time.sleep(0.005)
     time.sleep(pause)
-    if victim == "stage":
-        for process in processes(project, "extract"):
-            os.kill(process, signal.SIGKILL)
-    elif victim == "dvc":
-        repro.kill()
-    else:
-        os.killpg(repro.pid, signal.SIGKILL)
-    repro.communicate()
+    strike(repro, processes(project, "extract"), victim)
 
 
 def computed(text):

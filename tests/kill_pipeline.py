@@ -9,9 +9,7 @@ DVC (the stage continues) and to both.  After `EACH` kills `dvc repro` must end
 with the md5 of an undisturbed run.
 """
 import collections
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +18,7 @@ import time
 import numpy as np
 from conftest import (
     ROOT, STAGES, clone, environment, settle, tiny_arrays, tiny_weights)
-from kill_extract import VICTIMS, processes, remove_incomplete
+from kill_extract import VICTIMS, processes, remove_incomplete, strike
 
 sys.path.insert(0, ROOT)
 
@@ -51,14 +49,8 @@ def kill(project, victim):
     stages = running(project)
     if repro.poll() is not None:
         return None
-    if victim == "stage" and stages:
-        for process in sum(stages.values(), []):
-            os.kill(process, signal.SIGKILL)
-    elif victim == "dvc":
-        repro.kill()
-    else:
-        os.killpg(repro.pid, signal.SIGKILL)
-    repro.wait()
+    strike(repro, sum(stages.values(), []),
+           victim if stages or victim == "dvc" else "both")
     while running(project):    # DVC was killed, its stage goes on
         time.sleep(0.1)
     remove_incomplete(project)

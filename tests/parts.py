@@ -25,6 +25,7 @@ RANDOM = os.path.join(ROOT, "models", "weights", "random.yaml")
 SIDES = (32, 48, 64, 71, 75, 96, 128, 224, 331)
 IMAGES = 6
 DEEP = 40    # residual blocks
+PARTS = ("cut", "layers", "export")    # of `check`
 ALLOWED = 1e-5    # of the largest feature
 ALLOWED_OUTPUT = 1e-4    # of the largest logit
 FACTORS = (1, 1.2, 0.8, 1.4, 0.6)    # of kernels, until rounding is small
@@ -127,7 +128,7 @@ def learn(base, cut, cached):
     return learned
 
 
-def check(application, keras3=None, only=("cut", "layers", "export")):
+def check(application, keras3=None, only=PARTS):
     """Return the measured differences of one application.
 
     Args:

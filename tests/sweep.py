@@ -97,7 +97,7 @@ def write_table(done, version):
 def checked(name):
     """Return what `parts.check` measures, or {"error": its last line}."""
     result = {}
-    for part in ("cut", "layers", "export"):
+    for part in parts.PARTS:
         run = subprocess.run(
             [sys.executable, __file__, "--part", part, name], cwd=ROOT,
             text=True, capture_output=True, check=False)
