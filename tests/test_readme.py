@@ -19,7 +19,7 @@ SMALLER = {    # the same commands, in a fraction of the time
     "hflip,left+up,hflip+right+down": "left+up"}
 # tests/readme_experiments.py runs these commands, behind the suite.
 LONG = re.compile("queue|exp show|[.]views|extract.layers|export.formats|"
-                  "--cd compare|inspect|find_similar")
+                  "--cd compare")
 
 
 def blocks(language):
