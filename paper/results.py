@@ -15,9 +15,9 @@ RIGHT = "study/right.csv"    # which test images each experiment gets right
 NORMAL = statistics.NormalDist().inv_cdf(0.975)    # 95 %, both sides
 NUMBERS = ("side", "epochs", "train_images", "validation_images",
            "test_images", "validation", "validation_low", "validation_high",
-           "test", "test_low", "test_high", "temperature", "calibration_error",
-           "rows_computed", "extract_seconds", "train_seconds", "disk_bytes",
-           "peak_memory_bytes", "attempts")
+           "test", "test_low", "test_high", "test_views", "temperature",
+           "calibration_error", "rows_computed", "extract_seconds",
+           "train_seconds", "disk_bytes", "peak_memory_bytes", "attempts")
 
 
 class Result:

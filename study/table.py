@@ -12,6 +12,7 @@ COLUMNS = [
     "validation_images", "test_images",
     *(f"{split}{bound}" for split in files.SCORED
       for bound in ("", "_low", "_high")),
+    "test_views",    # the mean of several views; empty for one
     "temperature", "calibration_error", "rows_computed", "extract_seconds",
     "train_seconds", "disk_bytes", "peak_memory_bytes", "attempts",
     "experiment", "revision", "failure"]
@@ -142,6 +143,7 @@ def _scores(data, clone, point):
             "side": given["resize"]["side"], "cut": cut,
             "epochs": given["train"]["epochs"] + (
                 0 if cut == "top" else given["tail"]["epochs"]),
+            "test_views": metrics.get("test_views", {}).get("accuracy"),
             "temperature": metrics["temperature"],
             "calibration_error": metrics["test"]["calibration_error"],
             **{f"{split}_images": arrays[f"features/{split}_x.npy"]["rows"]

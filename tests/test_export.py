@@ -131,7 +131,7 @@ def test_operations_become_layers(through):
     (lambda x: x[:, 1:], "takes a slice"),
     (lambda x: L.Conv2D(2, 1, activation="hard_sigmoid", name="c")(x),
      "'c' has the activation hard_sigmoid"),
-    (lambda x: L.LocallyConnected2D(2, 1, name="l")(x),
+    (lambda x: L.LocallyConnected2D(2, 1, name="l", implementation=2)(x),
      "'l' is a LocallyConnected2D")])
 def test_refused_before_training(project, monkeypatch, tmp_path, make, reason):
     """A saved model without a portable form stops extract and train."""

@@ -179,7 +179,7 @@ def test_cut_and_layers(project, monkeypatch):
         "or backbone.cut to top")
 
 
-def test_table(project):
+def test_list_of_layers(project):
     """`make cuts` lists the columns of each layer, and the words."""
     done = project.run("python -m commands.list_cuts")
     assert done.returncode == 0, done.stdout

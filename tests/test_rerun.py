@@ -48,7 +48,7 @@ CHANGES = {
 }
 
 
-def test_table(project):
+def test_what_runs_again(project):
     """Each change, one after the other, runs the stages of its row."""
     before = project.md5()
     expected = table()

@@ -127,7 +127,7 @@ def test_imports_that_cost():
     """`prepare` and `resize` of arrays import only what they use."""
     for line, unwanted in [
             ("from stages import prepare",
-             {"tensorflow", "PIL", "stages.lib.backbone"}),
+             {"tensorflow", "PIL", "sklearn", "stages.lib.backbone"}),
             ("from stages.lib.sources import npz", {"tensorflow", "PIL"}),
             ("from stages import evaluate", {"tensorflow"}),
             ("from stages import resize", {"stages.lib.images.decoding",

@@ -22,7 +22,7 @@ from stages.lib.params import params
 
 CUT = "conv_pw_5_relu"
 SETTINGS = {"backbone__cut": CUT, "extract__dtype": "float16",
-            "extract__views": ["identity", "hflip"], "tail__epochs": 4,
+            "extract__views": ["identity", "hflip"], "tail__epochs": 2,
             "tail__learning_rate": 1e-4, "train__epochs": 3,
             "tail__batch_norm": "inference",
             "train__label_smoothing": 0.1}
@@ -53,13 +53,13 @@ def test_tail(project, finished, monkeypatch):
     run(project, monkeypatch, "fuse", "evaluate")
     history = np.genfromtxt(project.file("results/history.csv"), names=True,
                             delimiter=",", dtype=None, encoding="utf-8")
-    assert list(history["part"]) == ["head"] * 3 + ["tail"] * 4
+    assert list(history["part"]) == ["head"] * 3 + ["tail"] * 2
     assert history["loss"][-1] < history["loss"][0]
     log = EventAccumulator(sorted(glob.glob(project.file(
         "logs/train/*/train")))[-1])
     log.Reload()
     steps = [event.step for event in log.Tensors("epoch_accuracy")]
-    assert steps == sorted(set(steps)) and max(steps) == 6
+    assert steps == sorted(set(steps)) and max(steps) == 4
     before = weights(finished.file("cifar10.h5"))
     after = weights(project.file("cifar10.h5"))
     names = [name for name in before if not name.startswith("head")]
@@ -90,7 +90,7 @@ def killed_and_resumed(project):
     assert not os.path.exists(project.file("models/head.h5"))
     done = subprocess.run(command, cwd=project.path, env=environment(),
                           text=True, stdout=subprocess.PIPE, check=True)
-    assert re.search(r"train: resumes after epoch [1-3] of the tail",
+    assert re.search(r"train: resumes after epoch 1 of the tail",
                      done.stdout), done.stdout
     with open(project.file("models/head.h5"), "rb") as file:
         assert file.read() == expected
