@@ -14,10 +14,9 @@ from test_readme import (
     BY_OTHERS, cluster_commands, command_lines, photographs, table_command)
 
 SMALLER = {    # the same commands, in a fraction of the time
-    "resize.side=128": "resize.side=32", "train.epochs=40": "train.epochs=2",
+    "train.epochs=40": "train.epochs=2", "train.epochs=60": "train.epochs=2",
     "resize.side=224 -S 'extract": "resize.side=32 -S 'extract",
-    "train.epochs=60": "train.epochs=2",
-    "train.epochs=20": "train.epochs=1", "tail.epochs=10": "tail.epochs=1",
+    "tail.epochs=8": "tail.epochs=1",
     "hflip,left,right,hflip+up,hflip+down": "hflip",
     "hflip,left+up,hflip+right+down": "left+up"}
 
