@@ -139,7 +139,8 @@ class Clone:
                 why = command.reason(file.read())
             self.note(point=name, event="failed", reason=why)
             return why
-        self.note(point=name, event="end", peak=usage.ru_maxrss * 1024)
+        self.note(point=name, event="end", peak=usage.ru_maxrss * 1024,
+                  timings=len(self.timings()))
         return None
 
     def forget(self):

@@ -160,10 +160,10 @@ def _cost(name, journal, timings):
         journal: entries of the runner, each with the `timings` before it.
         timings: records of the stages: `images` of extract, None of train.
     """
-    begins = [one for one in journal if one["event"] == "begin"]
-    ends = [one["timings"] for one in begins[1:]] + [len(timings)]
-    mine = [(one["timings"], end) for one, end in zip(begins, ends)
-            if one["point"] == name]
+    counted = [one for one in journal if "timings" in one]
+    ends = [one["timings"] for one in counted[1:]] + [len(timings)]
+    mine = [(one["timings"], end) for one, end in zip(counted, ends)
+            if one["point"] == name and one["event"] == "begin"]
     records = [record for first, last in mine for record
                in timings[first:last]]
     extracted = [one for one in records if one["images"] is not None]
