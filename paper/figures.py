@@ -93,7 +93,7 @@ def depth(study, path):
                         for one in found], "^--", color=GREY,
                label="ms of training an image")
     right.set_yscale("log")
-    right.set_ylim(1, 300)
+    right.set_ylim(top=500)    # room for the legend
     right.yaxis.set_major_formatter("{x:g}")
     right.legend()
     for axes in (left, right):
