@@ -39,7 +39,7 @@ def cluster_commands():
 
 
 def test_commands_others_run():
-    """The commands that this module skips are in the README."""
+    """The commands that readme_commands.py skips are in the README."""
     assert BY_OTHERS < set(command_lines())
 
 
