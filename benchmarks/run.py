@@ -6,8 +6,8 @@ Usage: benchmarks/run.py [NAME ...]
 Runs on real CIFAR-10 at the defaults (see tests/real_data.py), but with the
 last layer alone, which is what the loop trains on; all in one run, because
 machines differ and drift; medians of three runs.  Prints a table and writes
-build/bench.json.  NAME picks some of: repro, update, rest, rate, idle,
-extraction, tail, decoding; or, alone, gpu, which needs no data (--help).
+build/bench.json.  NAME picks some of: repro, update, million, rest, rate,
+idle, extraction, tail, decoding; or, alone, gpu, which needs no data (--help).
 """
 import json
 import os
@@ -24,6 +24,7 @@ import decoding as photographs  # noqa: E402
 import engines  # noqa: E402
 import gpu  # noqa: E402
 import real_data  # noqa: E402
+import scale  # noqa: E402
 import stage  # noqa: E402
 import tails  # noqa: E402
 import whole  # noqa: E402
@@ -179,9 +180,14 @@ def update(_project, source, weights):
     return whole.update(source, weights, 20000)
 
 
-BENCHMARKS = {"repro": repro, "update": update, "rest": rest, "rate": rate,
-              "idle": idle, "extraction": extraction, "tail": tail,
-              "decoding": decoding}
+def million(_project, _source, _weights):
+    """1,281,167 small images through all stages."""
+    return scale.million()
+
+
+BENCHMARKS = {"repro": repro, "update": update, "million": million,
+              "rest": rest, "rate": rate, "idle": idle,
+              "extraction": extraction, "tail": tail, "decoding": decoding}
 
 
 def show(values, indent=2):
