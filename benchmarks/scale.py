@@ -121,7 +121,7 @@ def measure(project, name):
 
 
 def stages(rows, source=arrays):
-    """Run all stages on `rows` images; return stage -> figures.
+    """Run all stages on `rows` images; yield the name and figures of each.
 
     Args:
         rows: number of images.
@@ -130,9 +130,9 @@ def stages(rows, source=arrays):
     shutil.rmtree(FOLDER, ignore_errors=True)
     os.makedirs(FOLDER)
     project = clone(source(rows))
-    found = {name: measure(project, name) for name in STAGES}
+    for name in STAGES:
+        yield name, measure(project, name)
     shutil.rmtree(FOLDER)
-    return found
 
 
 def million(rows=1_281_167):
@@ -140,7 +140,7 @@ def million(rows=1_281_167):
 
     The features, 256 of float32 an image, may be in memory once.
     """
-    small, large = stages(rows // 10), stages(rows)
+    small, large = dict(stages(rows // 10)), dict(stages(rows))
     took = [sum(one["seconds"] for one in found.values())
             for found in (small, large)]
     return {"images": rows, **large,
@@ -157,8 +157,7 @@ def main():
                         default=[100_000, 1_281_167])
     given = parser.parse_args()
     for rows in given.rows:
-        for name, one in stages(
-                rows, files if given.files else arrays).items():
+        for name, one in stages(rows, files if given.files else arrays):
             print(f"{rows:,} images: {name}: {one['seconds']:.1f} s, "
                   f"{1e6 * one['seconds'] / rows:.1f} s a million; "
                   f"{one['memory_gb']:.2f} GB of memory", flush=True)

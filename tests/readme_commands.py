@@ -15,9 +15,8 @@ from test_readme import (
 
 SMALLER = {    # the same commands, in a fraction of the time
     "train.epochs=40": "train.epochs=2", "train.epochs=60": "train.epochs=2",
-    "resize.side=224 -S 'extract": "resize.side=32 -S 'extract",
+    "resize.side=224 -S": "resize.side=32 -S",
     "tail.epochs=8": "tail.epochs=1", "tail.epochs=6": "tail.epochs=1",
-    "resize.side=224 -S backbone.cut": "resize.side=32 -S backbone.cut",
     "hflip,left,right,hflip+up,hflip+down": "hflip",
     "hflip,left+up,hflip+right+down": "left+up"}
 
