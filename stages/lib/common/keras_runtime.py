@@ -48,6 +48,18 @@ def reset(seed):
     tf.config.experimental.enable_op_determinism()
 
 
+def untuned():
+    """Return options of a tf.data.Dataset that turn its autotuning off.
+
+    The thread that tunes sleeps longer and longer, and at times it is not
+    woken when the dataset is deleted: `fit`, all done, then waited for up to
+    as long as it had run (a third of all runs, see docs/log/speed.md).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
 def save_model(model, path, edit=None, **attributes):
     """Write `model` to `path` (HDF5), completely or not at all.
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import psutil
 
-from stages.lib.common import parallel
+from stages.lib.common import keras_runtime, parallel
 from stages.lib.common.keras_runtime import tf
 from stages.lib.images import large_pictures, rescaling
 
@@ -76,7 +76,8 @@ def resize(images, given, budget=None, known=None):
         lambda: (array[k:k + count] for k in range(0, len(array), count)),
         output_signature=spec).prefetch(parallel.CORES)
     scaled = batches.map(scaler(given), num_parallel_calls=parallel.CORES)
-    return scaled.prefetch(parallel.CORES).as_numpy_iterator()    # no more
+    return scaled.prefetch(parallel.CORES).with_options(    # no more
+        keras_runtime.untuned()).as_numpy_iterator()
 
 
 def from_files(images, given, budget, known):

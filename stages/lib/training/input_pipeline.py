@@ -4,7 +4,10 @@ import itertools
 
 import numpy as np
 
+from stages.lib.common import keras_runtime
 from stages.lib.common.keras_runtime import tf
+
+PREFETCHED = 4    # batches
 
 
 class OneHot:
@@ -70,11 +73,11 @@ def in_order(x, labels, size):
 
 
 def _dataset(draw, x, labels):
-    """Return a dataset of the batches of `draw()`, prefetched."""
+    """Return a dataset of the batches of `draw()`, some of them prefetched."""
     return tf.data.Dataset.from_generator(draw, output_signature=(
         tf.TensorSpec((None, *x.shape[1:]), tf.float32),
         tf.TensorSpec((None, *labels.shape[1:]), labels.dtype))
-        ).prefetch(tf.data.AUTOTUNE)
+        ).prefetch(PREFETCHED).with_options(keras_runtime.untuned())
 
 
 def steps(labels, size):
