@@ -100,6 +100,8 @@ def look_up(given):
     if cache.count:
         loaded = engine.load(given.extract.engine, frozen.extractor,
                              cache.folder)
+        if names.is_saved_model(given.backbone.application):
+            engine.check(given.extract.engine, loaded, frozen.extractor)
         nodes = cluster.connect(cache, loaded, frozen.extractor)
     plan.plan(cache, loaded, wanted["train"][0], frozen.extractor,
               nodes and nodes.cpus)

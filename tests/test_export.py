@@ -12,7 +12,7 @@ import pytest
 from conftest import stage, tiny_arrays
 from pictures import put, saved
 
-from stages.lib.backbone import backbone, portable
+from stages.lib.backbone import backbone, converters, portable
 from stages.lib.common import errors, keras_runtime, seals, stock_layers
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.fusing import export_check, formats, runtimes, stock_rescaling
@@ -148,21 +148,46 @@ def test_refused_before_training(project, monkeypatch, tmp_path, make, reason):
         assert reason in line and "\n" not in line
 
 
-def test_conversion_is_tried_before_training(project, monkeypatch, tmp_path):
-    """A saved model that TensorFlow Lite cannot convert stops extract."""
+def strided():
+    """Return a layer that TensorFlow Lite computes wrongly: zeros."""
+    return L.Conv2D(8, 3, strides=4, padding="same")
+
+
+@pytest.mark.parametrize("make, verb", [
+    (lambda: L.UpSampling2D(interpolation="bicubic"), "convert"),
+    (strided, "compute")])
+def test_conversion_is_tried_before_training(project, monkeypatch, tmp_path,
+                                             make, verb):
+    """A saved model that TensorFlow Lite cannot have stops extract."""
     keras_runtime.reset(0)
     pixels = keras.Input((32, 32, 3))
-    keras.Model(pixels, L.UpSampling2D(interpolation="bicubic")(pixels)).save(
-        tmp_path / "m.h5")
+    keras.Model(pixels, make()(pixels)).save(tmp_path / "m.h5")
     project.set(backbone__application=str(tmp_path / "m.h5"),
                 backbone__options={}, extract__engine="tensorflow",
                 export__formats=["tflite"])
     for name in ("extract", "train"):
         line = stage(project, monkeypatch, name)
         assert line.startswith(f"{name}: params.yaml: export.formats: tflite "
-                               "cannot be had: TensorFlow Lite does not ")
+                               "cannot be had: TensorFlow Lite does not "
+                               f"{verb} the model (")
         assert "\n" not in line
     assert not os.path.exists(project.file("features/scratch/key.json"))
+
+
+def test_features_are_compared_before_hours_of_work(project, monkeypatch,
+                                                    tmp_path):
+    """An engine that computes a saved model wrongly stops extract."""
+    keras_runtime.reset(0)
+    pixels = keras.Input((32, 32, 3))
+    keras.Model(pixels, strided()(pixels)).save(tmp_path / "m.h5")
+    project.set(backbone__application=str(tmp_path / "m.h5"),
+                backbone__options={}, export__formats=["h5"])
+    line = stage(project, monkeypatch, "extract")
+    assert line.startswith("extract: params.yaml: extract.engine: tflite does "
+                           "not compute this model (its outputs differ from")
+    assert line.endswith("set extract.engine to tensorflow")
+    project.set(extract__engine="tensorflow")
+    assert stage(project, monkeypatch, "extract") is None
 
 
 class Rows(list):
@@ -204,6 +229,28 @@ def test_right_file_passes(reference):
     assert compared["class_agreement"] == 1
     assert 0 < compared["explained_by_resizing"] < 0.01
     assert compared["difference_to_cached_features"] < 1e-6
+
+
+def test_rounding_stays_out_of_the_kernel():
+    """The constants that round pixels are not joined with a convolution.
+
+    Without padding, a converter may do so; 12 million then hide the bias.
+    """
+    keras_runtime.reset(0)
+    pixels = keras.Input((16, 16, 3), name="pixels")
+    resize = params.Resize(side=32, mode="stretch", antialias=False)
+    tensor = L.Conv2D(4, 3, 2)(rescaling.rescale_layer(
+        **resize.model_dump())(pixels))
+    model = formats.stock(keras.Model(pixels, L.Dense(
+        3, activation="softmax", name="head_output")(L.Rescaling(1 / 64)(
+            L.GlobalAveragePooling2D()(tensor)))))
+    served = tf.function(
+        lambda pixels: {"output": model(pixels)},
+        input_signature=[tf.TensorSpec(model.input.shape, name="pixels")])
+    compute = converters.interpreted(converters.tflite(served, model))
+    images = np.random.default_rng(0).integers(256, size=(4, 16, 16, 3))
+    images = images.astype("float32")
+    assert np.abs(compute(images) - model(images)).max() < 1e-6
 
 
 def test_photographs_in_tflite(reference, tmp_path):

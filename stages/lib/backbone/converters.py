@@ -4,10 +4,15 @@ import os
 import subprocess
 import tempfile
 
+import numpy as np
+
 from stages.lib.backbone import weights
 from stages.lib.common import environment, errors, silence
 from stages.lib.common.keras_runtime import tf
 
+# Largest difference of outputs, as a share of the largest output: rounding
+# stays below a tenth of it, wrong kernels differ by twice as much or more.
+TOLERANCE = 0.01
 # Run by `environment.ONNX_PYTHON`: converts, then adds what predict reads.
 TO_ONNX = """
 import sys
@@ -85,15 +90,51 @@ def check(model, formats):
         lambda pixels: {"output": model(pixels, training=False)},
         input_signature=[tf.TensorSpec(model.input.shape, name="pixels")])
     if "tflite" in formats:
-        tflite(served, model)
+        found = wrong(interpreted(tflite(served, model)), model)
+        if found:
+            raise _error("tflite", "TensorFlow Lite", found, "compute")
     if "onnx" in formats:
         with tempfile.TemporaryDirectory() as folder:
             savedmodel(served, model, folder)
             onnx(folder, os.path.join(folder, "model.onnx"), "")
 
 
-def _error(name, converter, text):
-    """Return the EngineError for a format; `text` is the converter's."""
+def interpreted(graph):
+    """Return a function that computes one batch with a `.tflite` file."""
+    interpreter = tf.lite.Interpreter(model_content=graph)
+    given, = interpreter.get_input_details()
+    output, = interpreter.get_output_details()
+
+    def compute(images):
+        """Return the output for images, as the file's input."""
+        interpreter.resize_tensor_input(given["index"], images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(output["index"])
+    return compute
+
+
+def wrong(compute, model, dtype="float32"):
+    """Return what is wrong with other kernels, on noise; "" if they are right.
+
+    Args:
+        compute: function, what `model` computes, with these kernels.
+        model: keras.Model of images.
+        dtype: of the images that `compute` takes.
+    """
+    images = np.random.default_rng(0).integers(
+        256, size=(2, *model.input_shape[1:])).astype(dtype)
+    expected = model(images.astype("float32"), training=False).numpy()
+    difference = np.abs(compute(images) - expected).max()
+    largest = np.abs(expected).max()
+    return "" if difference <= TOLERANCE * largest else (
+        f"its outputs differ from those of Keras by {difference:.2g} of "
+        f"{largest:.2g}")
+
+
+def _error(name, converter, text, verb="convert"):
+    """Return the EngineError for a format; `text` says why."""
     return errors.EngineError(
         f"params.yaml: export.formats: {name} cannot be had: {converter} "
-        f"does not convert the model ({text[:200]}); remove it from the list")
+        f"does not {verb} the model ({text[:200]}); remove it from the list")

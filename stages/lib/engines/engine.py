@@ -10,7 +10,8 @@ import os
 from importlib.metadata import version
 from typing import Callable, NamedTuple
 
-from stages.lib.common import environment
+from stages.lib.backbone import converters
+from stages.lib.common import environment, errors
 from stages.lib.engines import (
     batches, openvino_engine, tensorflow_engine, tflite)
 
@@ -63,6 +64,25 @@ def load(name, model, folder):
                       workers, CHUNK)
     step = tflite.step(model, BATCH[name], workers, folder)
     return Engine(batches.padded(step, BATCH[name]), workers, CHUNK)
+
+
+def check(name, engine, model):
+    """Refuse an engine that computes other features than Keras, on noise.
+
+    All applications were compared: docs/applications.md.  In other models,
+    kernels were wrong: TensorFlow Lite's for a stride beyond the kernel.
+
+    Args:
+        name: as in `load`, which returned `engine` for `model`.
+
+    Raises:
+        EngineError: the features differ.
+    """
+    found = converters.wrong(engine.compute, model, "uint8")
+    if found and name != "tensorflow":
+        raise errors.EngineError(
+            f"params.yaml: extract.engine: {name} does not compute this model "
+            f"({found}); set extract.engine to tensorflow")
 
 
 def others(name):

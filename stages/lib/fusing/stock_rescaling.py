@@ -67,9 +67,11 @@ def _antialiased(pixels, side):
 def _rounded(tensor):
     """Return `tensor`, 0 or more, rounded half to even, as `tf.round` does.
 
-    A float32 as large as `LARGE` has no fraction: the sum is rounded.  The
-    ReLU changes nothing; without it, the two constants would be joined.
+    A float32 as large as `LARGE` has no fraction: the sum is rounded.  Both
+    ReLU change nothing, but converters join neighbouring constants: the two
+    here, and the second with the kernel of a convolution without padding.
     """
     tensor = keras.layers.Rescaling(1.0, LARGE, name=f"{NAME}up")(tensor)
     tensor = keras.layers.ReLU(name=f"{NAME}round")(tensor)
-    return keras.layers.Rescaling(1.0, -LARGE, name=portable.RESCALE)(tensor)
+    tensor = keras.layers.Rescaling(1.0, -LARGE, name=f"{NAME}down")(tensor)
+    return keras.layers.ReLU(name=portable.RESCALE)(tensor)
