@@ -46,9 +46,8 @@ STAGES = ["prepare", "resize", "extract", "train", "fuse", "evaluate",
           "export"]
 # Each worker gets two of these at first: one makes `finished`, the others
 # begin with tests that do not need it.
-SLOW = ["test_what_runs_again", "test_kill", "test_study",
-        "test_parts[MobileNet]", "test_end_to_end", "test_killed_extraction",
-        "test_random_labels_miss_every_floor", "test_tail", "test_all_formats"]
+LONGEST = ["test_what_runs_again", "test_kill", "test_parts[MobileNet]",
+           "test_end_to_end", "test_tail"]
 
 
 def pytest_configure():
@@ -59,8 +58,8 @@ def pytest_configure():
 
 def pytest_collection_modifyitems(items):
     """Start the longest tests first, so that all workers end together."""
-    items.sort(key=lambda item: SLOW.index(item.name)
-               if item.name in SLOW else len(SLOW))
+    items.sort(key=lambda item: LONGEST.index(item.name)
+               if item.name in LONGEST else len(LONGEST))
 
 
 class Project:

@@ -90,6 +90,7 @@ def agree(solver, logits, fitted, z):
 
 @pytest.mark.parametrize("solver, views", [
     ("ridge", ["identity", "hflip"]), ("logistic", ["identity"])])
+@pytest.mark.slow
 def test_solvers(project, monkeypatch, solver, views):
     """The head of each penalty, the choice, and the second fit are right.
 

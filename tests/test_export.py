@@ -33,6 +33,7 @@ def predicted(project, monkeypatch, capsys, model):
             for one in json.loads(capsys.readouterr().out)]
 
 
+@pytest.mark.slow
 def test_all_formats(project, monkeypatch, capsys):
     """Each file gives the fused model's probabilities; the .h5 is plain."""
     project.set(export__formats=ALL)

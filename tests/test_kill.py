@@ -36,6 +36,7 @@ def test_kill(finished, tmp_path):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+@pytest.mark.slow
 def test_killed_extraction(finished, tmp_path):
     """The short version of tests/kill_extract.py: stage, DVC, both."""
     (x, y), (x_test, y_test) = images(0, 400), images(1, 80)

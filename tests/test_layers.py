@@ -122,6 +122,7 @@ def check(project, finished, pooling):
 LAYERS = ["top", "conv_pw_1_relu", 35, "conv1_relu"]
 
 
+@pytest.mark.slow
 def test_pipeline(project, finished, monkeypatch, capsys):
     """`fuse` pools the layers that were cached; all parts name them."""
     project.set(extract__layers=LAYERS,

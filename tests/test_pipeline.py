@@ -89,6 +89,7 @@ def test_script_leaves_the_model_here(finished, tmp_path):
         assert file.read() == (tmp_path / "cifar10.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_random_labels_miss_every_floor(project, tmp_path):
     """The counterpart of the two tests above: random labels must fail.
 

@@ -144,6 +144,7 @@ def test_scaling(tmp_path):
         assert np.allclose(extractor(pixels), [expected], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_pipeline(project, tmp_path, monkeypatch, capsys):
     """From a saved model to predictions; its bytes are a dependency."""
     path = tmp_path / "brought.h5"

@@ -48,6 +48,7 @@ def start(project, stage):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+@pytest.mark.slow
 def test_study(tmp_path):
     """Killed in two ways, it goes on; cache, equal points and failures."""
     project = clone(tmp_path / "project")
