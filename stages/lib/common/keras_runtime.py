@@ -53,7 +53,7 @@ def untuned():
 
     The thread that tunes sleeps longer and longer, and at times it is not
     woken when the dataset is deleted: `fit`, all done, then waited for up to
-    as long as it had run (a third of all runs, see docs/log/speed.md).
+    as long as it had run (a quarter of all runs, see docs/log/speed.md).
     """
     options = tf.data.Options()
     options.autotune.enabled = False
