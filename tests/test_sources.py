@@ -212,6 +212,7 @@ def test_bad_tables(project, monkeypatch, change, pattern):
     assert re.match(f"prepare: (list/labels.csv: )?({pattern})", line), line
 
 
+@pytest.mark.slow
 def test_images_of_a_table_are_dependencies(finished, tmp_path):
     """The README's command; a changed image of a table runs `prepare` again.
     """

@@ -87,6 +87,7 @@ def test_readers_refuse(project, monkeypatch, name):
     assert line.startswith(f"{reader}: {name}: {text}"), line
 
 
+@pytest.mark.slow
 def test_repair(project, monkeypatch):
     """All kinds of damage at once: named, and repaired to the same bytes."""
     before = project.md5()
