@@ -78,8 +78,9 @@ def check(name, engine, model):
     Raises:
         EngineError: the features differ.
     """
-    found = converters.wrong(engine.compute, model, "uint8")
-    if found and name != "tensorflow":
+    found = name != "tensorflow" and converters.wrong(
+        engine.compute, model, "uint8")
+    if found:
         raise errors.EngineError(
             f"params.yaml: extract.engine: {name} does not compute this model "
             f"({found}); set extract.engine to tensorflow")
