@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Search by example: an image finds itself, and its true neighbours."""
+import fcntl
 import json
+import os
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -65,6 +68,21 @@ def test_other_size(finished, monkeypatch, capsys, tmp_path):
     one, = similar(finished, monkeypatch, capsys, f"{tmp_path}/large.png",
                    "--sheet", f"{tmp_path}/sheet.png", "--top", "1")
     assert one["similar"][0]["class"] == label
+
+
+def test_waiting_is_no_result(finished, monkeypatch, capsys):
+    """While extract runs, the command waits; its JSON stays JSON."""
+    path = finished.file("logs/locks/extract")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "a", encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        capsys.readouterr()
+        threading.Timer(1, fcntl.flock, [held, fcntl.LOCK_UN]).start()
+        assert stage(finished, monkeypatch, SIMILAR, "--json",
+                     "train:17") is None
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)[0]["similar"]
+    assert "extract: waiting for another extract to end" in printed.err
 
 
 @pytest.mark.parametrize("words, pattern", [

@@ -100,6 +100,7 @@ def _lock(name):
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"{name}: waiting for another {name} to end", flush=True)
+        print(f"{name}: waiting for another {name} to end", file=sys.stderr,
+              flush=True)    # not into a command's --json
         fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
