@@ -41,7 +41,7 @@ def clocked(project, *words):
         cwd=project.path, env=environment(), stdout=subprocess.DEVNULL)
     process, last = psutil.Process(running.pid), begin
     while running.poll() is None:
-        time.sleep(0.25)    # to look is work
+        time.sleep(0.25)    # looking takes processor time
         now = time.perf_counter()
         try:
             names = {word.split(".")[1] for child in process.children()

@@ -70,7 +70,7 @@ def check(name, engine, model):
     """Refuse an engine that computes other features than Keras, on noise.
 
     All applications were compared: docs/applications.md.  In other models,
-    kernels were wrong: TensorFlow Lite's for a stride beyond the kernel.
+    kernels were wrong: some of TensorFlow Lite's for a stride beyond them.
 
     Args:
         name: as in `load`, which returned `engine` for `model`.
