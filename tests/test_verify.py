@@ -123,6 +123,7 @@ def test_repair(project, monkeypatch):
         assert found.pop(os.path.relpath(path, project.path)
                          if os.path.isabs(path) else path) == why
     assert len(found) == 2    # the other two objects
+    monkeypatch.setenv("PATH", os.defpath)    # its environment: not activated
     assert stage(project, monkeypatch, VERIFY, "--repair") is None
     assert project.md5() == before
     assert stage(project, monkeypatch, VERIFY) is None

@@ -8,7 +8,7 @@ import sys
 import uuid
 
 from stages.lib.cache import lookup, tracked_files
-from stages.lib.common import errors, files, manifest, stage
+from stages.lib.common import environment, errors, files, manifest, stage
 
 ASIDE = "build/damaged"
 BULKY = "data/resized/"    # made again from data/prepared, in a minute
@@ -40,7 +40,8 @@ def repair(found):
     if stages:
         done = subprocess.run(
             [sys.executable, "-m", "dvc", "--cd", project.folder or ".",
-             "repro", "--single-item", *stages], check=False)
+             "repro", "--single-item", *stages], check=False,
+            env={**os.environ, "PATH": environment.path()})
         if done.returncode:
             raise errors.ArtefactError(
                 f"not repaired, see above; damaged files are in {ASIDE}")

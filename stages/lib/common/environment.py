@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Environments: check this Python, before its imports; find extras, ONNX.
+"""Environments: check this Python, before its imports; find extras, commands.
 
 Python 3.8 and later can parse this file.  (`importlib.metadata` takes 20 ms.)
 """
@@ -26,6 +26,16 @@ def check():
 def has(package):
     """Return whether this Python has `package`, without importing it."""
     return importlib.util.find_spec(package) is not None
+
+
+def path():
+    """Return PATH with the commands of this Python first, as DVC needs it.
+
+    `python3` of dvc.yaml is then this one, also if its environment is not
+    activated.
+    """
+    return os.pathsep.join([os.path.dirname(sys.executable),
+                            os.environ.get("PATH", os.defpath)])
 
 
 def _reason():
