@@ -41,21 +41,23 @@ def write(given, names):
         ParityError: a file cannot be loaded, or disagrees.
         PipelineError: the model cannot be written in a format.
     """
-    from stages.lib.common import keras_runtime    # not without a format
-    from stages.lib.fusing import export_check, formats, sample, stranger
-    keras_runtime.reset(seed=0)
-    model = keras_runtime.load_model(given.fuse.output, compiled=True)
-    paths = {kind: f"{PART}/{formats.FORMATS[kind][0]}"
-             for kind in given.export.formats}
-    for kind, path in paths.items():
-        formats.FORMATS[kind][1](model, path, names, given.resize.mode)
-    found, rows = [], sample.Sample(given.data.source, given.resize.mode)
+    from stages.lib.fusing import stranger    # not without a format
     with contextlib.ExitStack() as stack:
+        strangers = {kind: stack.enter_context(stranger.Stranger(kind))
+                     for kind in given.export.formats}
+        from stages.lib.common import keras_runtime    # meanwhile
+        from stages.lib.fusing import export_check, formats, sample
+        keras_runtime.reset(seed=0)
+        model = keras_runtime.load_model(given.fuse.output, compiled=True)
+        paths = {kind: f"{PART}/{formats.FORMATS[kind][0]}"
+                 for kind in given.export.formats}
+        for kind, path in paths.items():
+            formats.FORMATS[kind][1](model, path, names, given.resize.mode)
+        found, rows = [], sample.Sample(given.data.source, given.resize.mode)
         pool = stack.enter_context(ThreadPoolExecutor(len(paths)))
         asked = {kind: pool.submit(
-            export_check.answers, stack.enter_context(
-                stranger.Stranger(kind, path)).probabilities, rows)
-            for kind, path in paths.items()}
+            export_check.answers, strangers[kind].open(path).probabilities,
+            rows) for kind, path in paths.items()}
         reference = export_check.Reference(
             model, keras_runtime.load_model(files.HEAD), rows, given.resize)
         for kind, one in asked.items():

@@ -278,9 +278,9 @@ def test_no_model(tmp_path, kind, said):
     """A file that cannot be loaded is named, in one line."""
     path = tmp_path / "m.h5"
     path.write_bytes(b"no model")
-    with stranger.Stranger(kind, str(path)) as one:
+    with stranger.Stranger(kind) as one:
         with pytest.raises(errors.ParityError, match=said) as found:
-            one.probabilities(np.zeros((1, 8, 8, 3), "float32"))
+            one.open(str(path)).probabilities(np.zeros((1, 8, 8, 3), "float32"))
     assert "\n" not in str(found.value)
 
 

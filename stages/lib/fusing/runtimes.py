@@ -6,6 +6,7 @@ program of the process that a file is checked in.
 """
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import zipfile
@@ -111,6 +112,7 @@ def _about(path):
 
 FORMATS = {"h5": h5, "savedmodel": savedmodel, "tflite": tflite,
            "onnx": onnx}
+LIBRARIES = {"h5": "keras", "savedmodel": "tensorflow", "onnx": "onnxruntime"}
 
 
 def load(kind, path):
@@ -129,15 +131,20 @@ def load(kind, path):
     return FORMATS[kind](path)
 
 
-def serve(kind, path):
+def serve(kind):
     """Answer batches from standard input on standard output.
 
-    What libraries print goes to standard error.
+    The first message is the path of the file.  What libraries print goes to
+    standard error.
     """
     given = connection.Connection(os.dup(0), writable=False)
     answers = connection.Connection(os.dup(1), readable=False)
     os.dup2(2, 1)
-    compute = load(kind, path)
+    if kind == "tflite":    # imports take seconds: before there is a file
+        _interpreter()
+    else:
+        importlib.import_module(LIBRARIES[kind])
     with contextlib.suppress(EOFError):    # the other end was closed
+        compute = load(kind, given.recv())
         while True:
             answers.send(np.asarray(compute(given.recv())))

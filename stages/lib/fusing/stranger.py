@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """A process that has only an exported file and the runtime of its format."""
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,20 +18,18 @@ PROGRAM = ("import runpy, sys; "
 class Stranger:
     """Answers batches with the probabilities of a file; a context manager."""
 
-    def __init__(self, kind, path):
-        """Start the process.
+    def __init__(self, kind):
+        """Start the process, which imports the runtime.
 
         Args:
             kind: a key of `runtimes.FORMATS`.
-            path: of the file, or of the folder.
         """
-        self._log, self._path = tempfile.TemporaryFile(), path
+        self._log, self._path = tempfile.TemporaryFile(), None
         python = (environment.ONNX_PYTHON if kind == "onnx"
                   else sys.executable)
         self._process = subprocess.Popen(
-            [python, "-I", "-c", PROGRAM, runtimes.__file__, kind,
-             os.path.abspath(path)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._log,
+            [python, "-I", "-c", PROGRAM, runtimes.__file__, kind],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
             cwd=tempfile.gettempdir())
         self._questions = connection.Connection(
             os.dup(self._process.stdin.fileno()), readable=False)
@@ -49,6 +48,13 @@ class Stranger:
         self._answers.close()
         self._process.wait()
         self._log.close()
+
+    def open(self, path):
+        """Let the process load a file, or a folder; return this object."""
+        self._path = path
+        with contextlib.suppress(OSError):    # `probabilities` says why
+            self._questions.send(os.path.abspath(path))
+        return self
 
     def probabilities(self, pixels):
         """Return the output for a batch, float32 (n, classes).
