@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Seconds and memory of each stage for data sets of a million images.
+"""Seconds and memory of each stage, and the doctor, for a million images.
 
 Usage: benchmarks/scale.py [--files] [ROWS …]
 
 Noise images of 32 px in 10 classes, as one .npz file, or as a table of PNG
-files of 8 px, go through the stages in a clone of this project, with a tiny
-backbone.  Memory is the largest anonymous memory of a stage and its processes;
-files that are memory-mapped are not part of it.  Needs Linux.
+files of 8 px, go through the stages and `inspect_features` in a clone of this
+project, with a tiny backbone.  Memory is the largest anonymous memory of a
+process and its children; files that are memory-mapped are not part of it.
+Needs Linux.
 """
 import argparse
 import os
@@ -25,7 +26,9 @@ from PIL import Image  # noqa: E402
 from ruamel.yaml import YAML  # noqa: E402
 
 FOLDER = os.path.join(ROOT, "build", "scale")
-STAGES = ("prepare", "resize", "extract", "train", "fuse", "evaluate")
+MODULES = (*(f"stages.{name}" for name in (
+    "prepare", "resize", "extract", "train", "fuse", "evaluate")),
+    "commands.inspect_features")
 CLASSES, SIDE, BLOCK = 10, 32, 10000
 PARAMS = {
     "data": {"validation_fraction": 0.04, "test_fraction": 0.04},
@@ -103,10 +106,10 @@ def anonymous(process):
     return total
 
 
-def measure(project, name):
-    """Run a stage; return its seconds and its largest anonymous memory."""
+def measure(project, module):
+    """Run a module; return its seconds and its largest anonymous memory."""
     begin, largest = time.monotonic(), 0
-    running = subprocess.Popen([sys.executable, "-m", f"stages.{name}"],
+    running = subprocess.Popen([sys.executable, "-m", module],
                                cwd=project, stdout=subprocess.DEVNULL)
     process = psutil.Process(running.pid)
     while running.poll() is None:
@@ -116,12 +119,12 @@ def measure(project, name):
         except psutil.Error:
             break
     if running.wait():
-        sys.exit(f"{name} failed")
+        sys.exit(f"{module} failed")
     return {"seconds": time.monotonic() - begin, "memory_gb": largest / 1e9}
 
 
 def stages(rows, source=arrays):
-    """Run all stages on `rows` images; yield the name and figures of each.
+    """Run all stages, then the doctor; yield the name and figures of each.
 
     Args:
         rows: number of images.
@@ -130,13 +133,13 @@ def stages(rows, source=arrays):
     shutil.rmtree(FOLDER, ignore_errors=True)
     os.makedirs(FOLDER)
     project = clone(source(rows))
-    for name in STAGES:
-        yield name, measure(project, name)
+    for module in MODULES:
+        yield module.split(".")[1], measure(project, module)
     shutil.rmtree(FOLDER)
 
 
 def million(rows=1_281_167):
-    """All stages on as many images as ImageNet has, against a tenth of them.
+    """Stages and doctor: as many images as ImageNet has, against a tenth.
 
     The features, 256 of float32 an image, may be in memory once.
     """

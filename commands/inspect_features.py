@@ -36,7 +36,7 @@ def write(features, examined, given):
         projector.write(given.projector, features, examined, chosen)
     if not (given.html or given.parquet or given.plots):
         return
-    flat = projection.project(examined.space.scaled[chosen],
+    flat = projection.project(examined.space.scaled(chosen),
                               given.projection, given.seed)
     if given.html:
         page.write(given.html, features, examined, chosen, flat,

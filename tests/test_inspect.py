@@ -12,7 +12,7 @@ from conftest import CLASSES, environment, relist, stage
 from PIL import Image
 
 from stages.lib.common import files, manifest, seals
-from stages.lib.inspection import difference
+from stages.lib.inspection import cached_features, difference, neighbours
 
 INSPECT = "commands.inspect_features"
 OFFLINE = ('<script src="vega.js"></script><script src="vega-lite.js">'
@@ -104,7 +104,17 @@ def test_planted(project, monkeypatch, capsys):
         assert re.search(f"^{line}$", output, re.M), line
 
 
-def test_near_and_files(project, monkeypatch, capsys):
+@pytest.fixture(name="many", params=[False, True])
+def _many(request, monkeypatch):
+    """Treat the images as few, or as too many to compare all with all."""
+    if request.param:
+        monkeypatch.setattr(neighbours, "MANY", 100)
+        monkeypatch.setattr(neighbours, "CELL", 10)
+        monkeypatch.setattr(cached_features, "LARGE", 0)
+    return request.param
+
+
+def test_near_and_files(project, monkeypatch, capsys, many):
     """Near leaks within --near are named, by the files of the images."""
     _, x = clusters(project)
     x["train_x"][3] = x["test_x"][4] * 1.01
@@ -117,6 +127,7 @@ def test_near_and_files(project, monkeypatch, capsys):
     assert [[one["file"] for one in pair["rows"]]
             for pair in found["near_leaks"]] == [["train/3.png", "test/4.png"]]
     assert found["near_duplicates"] == found["leaks"] == []
+    assert found["approximate"] == many
     found, _ = inspect(project, monkeypatch, capsys, "--near", "0")
     assert found["near_leaks"] == []
     relist("test", [f"test/{k}.png" for k in range(9)])
@@ -125,7 +136,7 @@ def test_near_and_files(project, monkeypatch, capsys):
         project, monkeypatch, INSPECT)
 
 
-def test_label_errors(project, monkeypatch, capsys):
+def test_label_errors(project, monkeypatch, capsys, many):
     """Changed labels, and no others, are suspected label errors."""
     y, x = clusters(project)
     rows = [10, 20, 30, 40, 50]
@@ -140,6 +151,9 @@ def test_label_errors(project, monkeypatch, capsys):
     assert found["label_noise"]["false_suspects"] < 0.01
     assert abs(found["label_noise"]["random_labels"] - 5 / 300) < 0.005
     assert found["pairs"][0]["mistaken"] >= 1
+    assert stage(project, monkeypatch, INSPECT) is None
+    assert many == ("images of similar groups" in (
+        capsys.readouterr().out))
 
 
 def test_expected_false(project, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """All cached features as vectors: one row for each image."""
+import os
+import tempfile
 from typing import Dict, NamedTuple, Optional
 
 import numpy as np
@@ -8,6 +10,8 @@ from stages.lib.cache import row_store
 from stages.lib.common import arrays, errors, files, image_table, manifest
 
 BLOCK = 1 << 26    # bytes read at a time
+LARGE = 1 << 30    # bytes of features that are not kept in memory
+FOLDER = "build"
 
 
 class CachedFeatures(NamedTuple):
@@ -54,7 +58,7 @@ def load():
     parts = []
     for split in files.SPLITS:
         x, y = manifest.labelled(split)
-        parts.append((pooled(x), y, _images(split, len(x)),
+        parts.append((x, y, _images(split, len(x)),
                       _files(split, len(x))))
     return join(parts, manifest.read())
 
@@ -63,14 +67,14 @@ def join(parts, content):
     """Return the `CachedFeatures` of all splits.
 
     Args:
-        parts: (vectors, labels, images, files) of each of `files.SPLITS`.
+        parts: (features, labels, images, files) of each of `files.SPLITS`.
         content: of the manifest.
     """
     lengths = [len(part[1]) for part in parts]
-    vectors, labels, images = (np.concatenate([part[k] for part in parts])
-                               for k in range(3))
+    labels, images = (np.concatenate([part[k] for part in parts])
+                      for k in (1, 2))
     return CachedFeatures(
-        vectors, labels.astype(np.int64),
+        _joined([part[0] for part in parts]), labels.astype(np.int64),
         np.repeat(np.arange(len(parts)), lengths),
         np.concatenate([np.arange(n) for n in lengths]),
         np.ascontiguousarray(images).view("V16")[:, 0],
@@ -88,6 +92,30 @@ def pooled(x):
         with np.errstate(invalid="ignore"):    # infinity minus infinity
             vectors[rows] = part.reshape(len(part), -1, x.shape[-1]).mean(1)
     return vectors
+
+
+def _joined(arrays_of_splits):
+    """Return the rows of all arrays as vectors, float32 (n, d).
+
+    They are in memory, or, if they are `LARGE`, in a file that vanishes with
+    this process.
+    """
+    depth = arrays_of_splits[0].shape[-1]
+    shape = sum(map(len, arrays_of_splits)), depth
+    parts = (pooled(x[rows]) for x in arrays_of_splits for rows in blocks(x))
+    if 4 * shape[0] * depth <= LARGE:
+        vectors, first = np.empty(shape, np.float32), 0
+        for part in parts:
+            vectors[first:first + len(part)] = part
+            first += len(part)
+        return vectors
+    os.makedirs(FOLDER, exist_ok=True)
+    with files.storage_errors(FOLDER), tempfile.TemporaryFile(
+            dir=FOLDER) as file:
+        for part in parts:
+            file.write(part.data)
+        file.flush()
+        return np.asarray(np.memmap(file, np.float32, "r", shape=shape))
 
 
 def blocks(x):

@@ -62,6 +62,7 @@ def examine(cached, given):
         "arrays": [array_statistics.statistics(path, given.dead)
                    for path in cached.manifest["arrays"]
                    if path.endswith("_x.npy")],
+        "approximate": len(voted.train) > neighbours.MANY,
         "conflicts": equal_images.conflicts(cached),
         "copies": equal_images.copies(cached),
         **_copies(cached, exact, near),
@@ -121,8 +122,7 @@ def _duplicates(cached, points, voted, threshold):
     inner = neighbours.nearest(points.points, rest, rest, CANDIDATES)
     near = [pair for rows, one in ((train, found[0]), (rest, found[1]),
                                    (rest, inner))
-            for pair in duplicates.near(_first(one), rows, points.scaled,
-                                        threshold)]
+            for pair in duplicates.near(_first(one), rows, points, threshold)]
     exact = duplicates.exact(cached.images, cached.vectors, points.usable)
     return exact, _unequal(near, exact)
 

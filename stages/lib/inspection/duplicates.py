@@ -6,6 +6,8 @@ from scipy.sparse.csgraph import connected_components
 
 from stages.lib.common import digests
 
+ROWS = 4096    # pairs compared at a time
+
 
 def exact(images, vectors, usable):
     """Return groups of equal images, lists of rows, ascending.
@@ -31,28 +33,31 @@ def exact(images, vectors, usable):
                   if len(rows) > 1)
 
 
-def near(found, queries, scaled, threshold):
+def near(found, queries, space, threshold):
     """Return pairs of nearly equal images, nearest first.
 
     Args:
         found: `neighbours.Neighbours` of `queries`, the candidates.
         queries: row numbers.
-        scaled: float32 (n, d), features to compare, of length 1.
+        space: `neighbours.Space`, in which features are compared.
         threshold: greatest cosine distance of a pair.
 
     Returns:
         A list of (row, row, distance), the lower row first, each pair once.
     """
-    pairs = np.stack([np.repeat(queries, found.rows.shape[1]),
-                      found.rows.ravel()], 1)
-    pairs = np.unique(np.sort(pairs, 1), axis=0)
-    distance = np.concatenate([
-        1 - np.einsum("nd,nd->n", scaled[part[:, 0]], scaled[part[:, 1]])
-        for part in np.array_split(pairs, len(pairs) // 4096 + 1)])
+    first = np.repeat(queries, found.rows.shape[1])
+    second, count = found.rows.ravel(), len(space.usable)
+    pairs = np.unique(np.minimum(first, second) * count
+                      + np.maximum(first, second))
+    distance = np.empty(len(pairs), np.float32)
+    for k in range(0, len(pairs), ROWS):
+        rows = divmod(pairs[k:k + ROWS], count)
+        distance[k:k + ROWS] = 1 - np.einsum(
+            "nd,nd->n", *map(space.scaled, rows))
     close = np.flatnonzero(distance <= threshold)
     close = close[np.argsort(distance[close], kind="stable")]
-    return [(int(a), int(b), max(0.0, float(d)))
-            for (a, b), d in zip(pairs[close], distance[close])]
+    return [(*divmod(int(pairs[k]), count), max(0.0, float(distance[k])))
+            for k in close]
 
 
 def _links(values):

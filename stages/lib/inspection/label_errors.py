@@ -111,7 +111,8 @@ def predictions(points, labels, train, rest, classes):
     """Return predictions of a logistic regression, float64 (n, classes).
 
     A row of train is predicted by a fit on the other folds, any other row by
-    a fit on all of train; a row in neither gets zeros.
+    a fit on all of train, or on `neighbours.MANY` rows of them at random; a
+    row in neither gets zeros.
 
     Args:
         points: float32 (n, q), of length 1.
@@ -119,7 +120,11 @@ def predictions(points, labels, train, rest, classes):
         train, rest: row numbers.
         classes: number of classes.
     """
-    x = points * np.sqrt(points.shape[1], dtype=np.float32)    # deviation 1
+    def x(rows):
+        """Return points whose deviation is 1."""
+        return points[rows] * np.sqrt(points.shape[1], dtype=np.float32)
+
+    random, most = np.random.default_rng(0), neighbours.MANY
     found = np.zeros((len(labels), classes))
     folds = [(train, rest)]
     if len(train) >= FOLDS:
@@ -127,12 +132,16 @@ def predictions(points, labels, train, rest, classes):
             FOLDS, shuffle=True, random_state=0).split(train)]
     with progress.bar("label errors", len(folds), "fits") as bar:
         for fit, held_out in folds:
+            if len(fit) > most:
+                fit = np.sort(random.choice(fit, most, replace=False))
             seen = np.unique(labels[fit])
             if len(seen) == 1:
                 found[held_out, seen[0]] = 1
             elif len(held_out):
-                found[held_out[:, None], seen] = _fitted(
-                    x[fit], labels[fit]).predict_proba(x[held_out])
+                model = _fitted(x(fit), labels[fit])
+                for part in np.split(held_out, range(most, len(held_out),
+                                                     most)):
+                    found[part[:, None], seen] = model.predict_proba(x(part))
             bar.update(1)
     return found
 

@@ -3,12 +3,17 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 
 from stages.lib.common import progress
 from stages.lib.inspection import equal_images, metric
 
-ROWS = 8192    # of features, read at a time
+ROWS = 8192    # read, or searched for, at a time
+MANY = 200_000    # images of train; of more, each is compared with some
+CELL = 1000    # images of train in a cell, in the mean
+COMPARED = 8    # cells, as many images at least
 TEMPERATURE = 0.1    # of the votes' weights, in cosine similarity
 
 
@@ -17,16 +22,24 @@ class Space(NamedTuple):
 
     points: float32 (n, q), of length 1; 0 where not usable.
     usable: bool (n,), the images whose features are finite.
-    scaled: float32 (n, d), standardised features, in rows of length 1.
+    vectors: float32 (n, d), the features.
+    metric: `metric.Metric`.
     """
 
     points: np.ndarray
     usable: np.ndarray
-    scaled: np.ndarray
+    vectors: np.ndarray
+    metric: metric.Metric
+
+    def scaled(self, rows):
+        """Return standardised features of length 1, float32 (k, d)."""
+        return metric.unit(self.metric.standardised(self.vectors[rows])[0])
 
 
 class Neighbours(NamedTuple):
-    """Neighbours, nearest first: rows and cosine similarity, both (n, k)."""
+    """Neighbours, nearest first: rows, int32, and cosine similarity, float32;
+    both (n, k).
+    """
 
     rows: np.ndarray
     similarity: np.ndarray
@@ -69,8 +82,13 @@ def space(vectors, fitted):
             yield block if wanted is None else block[wanted[k:k + ROWS]]
 
     found = metric.fitted(blocks, lambda: blocks(fitted))
-    x, usable = found.standardised(vectors)
-    return Space(found.points(x), usable, metric.unit(x))
+    points = np.empty((len(vectors), found.axes.shape[1]), np.float32)
+    usable = np.empty(len(vectors), bool)
+    for k in range(0, len(vectors), ROWS):
+        part = slice(k, k + ROWS)
+        x, usable[part] = found.standardised(vectors[part])
+        points[part] = found.points(x)
+    return Space(points, usable, vectors, found)
 
 
 def voted(cached, points, count):
@@ -86,11 +104,9 @@ def voted(cached, points, count):
     in_train = cached.in_split("train")
     train, rest = (np.flatnonzero(once & rows)
                    for rows in (in_train, ~in_train))
-    found = []
     with progress.bar("neighbours", len(train) + len(rest)) as bar:
-        for rows in (train, rest):
-            found.append(nearest(points.points, train, rows, count))
-            bar.update(len(rows))
+        found = [nearest(points.points, train, rows, count, bar.update)
+                 for rows in (train, rest)]
     shares = np.zeros((len(first), len(cached.names)))
     for rows, one in zip((train, rest), found):
         shares[rows] = votes(one, cached.labels, len(cached.names))
@@ -108,26 +124,78 @@ def spread(values, first):
     return values
 
 
-def nearest(points, candidates, queries, count):
+def nearest(points, candidates, queries, count, advance=None):
     """Return the neighbours of the rows `queries` among `candidates`.
 
-    A row is not a neighbour of itself.
+    A row is not a neighbour of itself.  Among more than `MANY` candidates,
+    neighbours can be missed: see `_searches`.
 
     Args:
         points: float32 (n, q), of length 1.
         candidates, queries: row numbers; equal, or disjoint.
         count: neighbours per row; fewer if there are fewer candidates.
+        advance: a function that is given the number of rows found.
     """
     same = len(queries) == len(candidates) and (queries == candidates).all()
-    count = min(count, len(candidates) - same)
-    if count < 1 or not len(queries):
-        return Neighbours(np.empty((len(queries), 0), np.int64),
-                          np.empty((len(queries), 0), np.float32))
-    index = NearestNeighbors(n_neighbors=count, algorithm="brute",
-                             n_jobs=-1).fit(points[candidates])
-    distance, rows = index.kneighbors(None if same else points[queries])
-    return Neighbours(candidates[rows],
-                      (1 - distance**2 / 2).astype(np.float32))
+    count = max(0, min(count, len(candidates) - same))
+    found = Neighbours(np.empty((len(queries), count), np.int32),
+                       np.empty((len(queries), count), np.float32))
+    if not count:
+        return found
+    for places, among in _searches(points, candidates, queries, count):
+        index = NearestNeighbors(n_neighbors=count + same, algorithm="brute",
+                                 n_jobs=-1).fit(points[among])
+        for k in range(0, len(places), ROWS):
+            part = places[k:k + ROWS]
+            distance, near = index.kneighbors(points[queries[part]])
+            near = among[near]
+            if same:
+                others = near != queries[part, None]
+                others[others.all(1), -1] = False    # many are equal
+                near, distance = (values[others].reshape(-1, count)
+                                  for values in (near, distance))
+            found.rows[part], found.similarity[part] = (
+                near, 1 - distance**2 / 2)
+            if advance:
+                advance(len(part))
+    return found
+
+
+def _searches(points, candidates, queries, count):
+    """Yield places in `queries`, and the candidates to compare them with.
+
+    These are all candidates; or, of more than `MANY`, those of the cells
+    around the nearest centre of a k-means clustering, `COMPARED` times `CELL`
+    or more.  Then time grows with the number of images, not with its square.
+    """
+    if len(candidates) <= MANY:
+        yield np.arange(len(queries)), candidates
+        return
+    cells = len(candidates) // CELL
+    random = np.random.default_rng(0)
+    centres = MiniBatchKMeans(
+        cells, init="random", n_init=1, max_iter=10, batch_size=10 * cells,
+        random_state=0).fit(points[np.sort(random.choice(
+            candidates, MANY, replace=False))]).cluster_centers_
+    order = pairwise_distances(centres).argsort(axis=1, kind="stable")
+    of_candidates, of_queries = (
+        _by_cell(points, rows, centres) for rows in (candidates, queries))
+    sizes = np.array(list(map(len, of_candidates)))
+    wanted = max(COMPARED * CELL, 2 * count)
+    for near, places in zip(order, of_queries):
+        some = near[:np.searchsorted(sizes[near].cumsum(), wanted) + 1]
+        if len(places):
+            yield places, candidates[np.sort(np.concatenate(
+                [of_candidates[cell] for cell in some]))]
+
+
+def _by_cell(points, rows, centres):
+    """Return the places in `rows` of the points nearest to each centre."""
+    cell = np.concatenate([
+        pairwise_distances_argmin(points[rows[k:k + ROWS]], centres)
+        for k in range(0, len(rows), ROWS)] or [np.empty(0, int)])
+    return np.split(np.argsort(cell, kind="stable"), np.bincount(
+        cell, minlength=len(centres)).cumsum()[:-1])
 
 
 def votes(found, labels, classes):
@@ -136,8 +204,11 @@ def votes(found, labels, classes):
     A neighbour counts exp(similarity / TEMPERATURE).
     """
     shares = np.zeros((len(found.rows), classes))
-    best = found.similarity[:, :1]
-    weights = np.exp((found.similarity - best).astype(float) / TEMPERATURE)
-    rows = np.repeat(np.arange(len(shares)), found.rows.shape[1])
-    np.add.at(shares, (rows, labels[found.rows].ravel()), weights.ravel())
-    return shares / np.maximum(shares.sum(1, keepdims=True), 1e-12)
+    for k in range(0, len(shares), ROWS):
+        near, similarity = (values[k:k + ROWS] for values in found)
+        weights = np.exp((similarity - similarity[:, :1]).astype(float)
+                         / TEMPERATURE)
+        rows = np.repeat(np.arange(k, k + len(near)), near.shape[1])
+        np.add.at(shares, (rows, labels[near].ravel()), weights.ravel())
+    shares /= np.maximum(shares.sum(1, keepdims=True), 1e-12)
+    return shares
