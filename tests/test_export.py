@@ -280,7 +280,8 @@ def test_no_model(tmp_path, kind, said):
     path.write_bytes(b"no model")
     with stranger.Stranger(kind) as one:
         with pytest.raises(errors.ParityError, match=said) as found:
-            one.open(str(path)).probabilities(np.zeros((1, 8, 8, 3), "float32"))
+            one.open(str(path)).probabilities(
+                np.zeros((1, 8, 8, 3), "float32"))
     assert "\n" not in str(found.value)
 
 
