@@ -62,14 +62,6 @@ def planted(labels, shares, rate, kind, random):
     return changed, rows
 
 
-def voted_again(voted, labels, classes):
-    """Return `voted` for other labels: the neighbours are the same."""
-    shares = np.zeros((len(labels), classes))
-    for rows, one in zip((voted.train, voted.rest), voted.found):
-        shares[rows] = neighbours.votes(one, labels, classes)
-    return voted._replace(shares=neighbours.spread(shares, voted.first))
-
-
 def confident(cached, points, voted):
     """Return the rows that confident learning suspects."""
     p = label_errors.predictions(points.points, cached.labels, voted.train,
@@ -140,9 +132,10 @@ def main():
         for seed in range(seeds if rate else 1):
             labels, rows = planted(cached.labels, voted.shares, rate, kind,
                                    np.random.default_rng(seed))
-            again = voted_again(voted, labels, len(cached.names))
-            for method, *one in measured(cached._replace(labels=labels),
-                                         points, again, rows):
+            changed = cached._replace(labels=labels)
+            for method, *one in measured(
+                    changed, points,
+                    neighbours.voted(changed, points, COUNT), rows):
                 results.setdefault(method, []).append(one)
         for method, found in results.items():
             print(line(method, rate, len(rows), found), flush=True)

@@ -69,7 +69,8 @@ def draws(cached, count, kind):
         labels, rows = planting.planted(
             cached.labels, voted.shares, PLANTED / len(cached.labels), kind,
             np.random.default_rng(seed))
-        again = planting.voted_again(voted, labels, classes)
+        again = neighbours.voted(cached._replace(labels=labels), points,
+                                 planting.COUNT)
         yield labels, rows, label_errors.predictions(
             points.points, labels, voted.train, voted.rest,
             classes), again.shares

@@ -101,9 +101,7 @@ def _label_errors(cached, suspects, given):
 def _outliers(cached, voted, top):
     """Return the images that resemble train images least, each image once."""
     rows = np.concatenate([voted.train, voted.rest])
-    similarity = np.concatenate([
-        one.similarity.sum(1) / max(1, one.similarity.shape[1])
-        for one in voted.found])
+    similarity = np.nan_to_num(voted.similarity[rows])
     times = np.bincount(voted.first)
     return [{**cached.where(rows[k]), "similarity": float(similarity[k]),
              "copies": int(times[rows[k]]) - 1}
@@ -118,7 +116,7 @@ def _duplicates(cached, points, voted, threshold):
         voted: `neighbours.Voted`.
         threshold: greatest distance of near duplicates.
     """
-    train, rest, found = voted.train, voted.rest, voted.found
+    train, rest, found = voted.train, voted.rest, voted.nearest
     inner = neighbours.nearest(points.points, rest, rest, CANDIDATES)
     near = [pair for rows, one in ((train, found[0]), (rest, found[1]),
                                    (rest, inner))

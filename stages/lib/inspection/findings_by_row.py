@@ -3,8 +3,7 @@
 import numpy as np
 
 from stages.lib.common import files
-
-NEAREST = 10    # neighbours of an image
+from stages.lib.inspection import neighbours
 
 
 def columns(cached, examined):
@@ -22,17 +21,18 @@ def columns(cached, examined):
         label_score: float32 (n,), below 1; NaN if no class is preferred.
         similarity: float32 (n,), mean of the neighbours that vote; NaN where
             not usable.
-        near: int64 (n, `NEAREST`), the nearest train images, their rows; -1
-            where there are no more, or the image is not usable.
-        near_similarity: float32 (n, `NEAREST`), cosine.
+        near: int64 (n, `neighbours.KEPT`), rows of the nearest train images;
+            -1 where there are no more, or the image is not usable.
+        near_similarity: float32 (n, `neighbours.KEPT`), cosine.
     """
-    near, similarity, mean = _neighbours(examined)
+    near, similarity = _neighbours(examined.voted)
     score, suspected = _labels(cached, examined)
     lists = {"leak": ("leaks", "near_leaks"),
              "duplicate": ("duplicates", "near_duplicates"),
              "far": ("outliers",)}
     return {"label_score": score, "suspected_label": suspected,
-            "similarity": mean, "near": near, "near_similarity": similarity,
+            "similarity": examined.voted.similarity, "near": near,
+            "near_similarity": similarity,
             **{name: _listed(cached, examined.findings, kinds)
                for name, kinds in lists.items()}}
 
@@ -61,16 +61,11 @@ def _labels(cached, examined):
     return scores[once][place], suspected[once][place]
 
 
-def _neighbours(examined):
+def _neighbours(voted):
     """Return the nearest train images of all, and their similarity."""
-    voted = examined.voted
-    near = np.full((len(voted.first), NEAREST), -1)
+    near = np.full((len(voted.first), neighbours.KEPT), -1)
     similarity = np.full(near.shape, np.nan, np.float32)
-    mean = np.full(len(near), np.nan, np.float32)
-    for rows, one in zip((voted.train, voted.rest), voted.found):
-        found = min(NEAREST, one.rows.shape[1])
-        near[rows, :found] = one.rows[:, :found]
-        similarity[rows, :found] = one.similarity[:, :found]
-        if found:
-            mean[rows] = one.similarity.mean(1)
-    return tuple(values[voted.first] for values in (near, similarity, mean))
+    for rows, one in zip((voted.train, voted.rest), voted.nearest):
+        near[rows, :one.rows.shape[1]] = one.rows
+        similarity[rows, :one.rows.shape[1]] = one.similarity
+    return tuple(values[voted.first] for values in (near, similarity))

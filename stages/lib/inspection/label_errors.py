@@ -5,6 +5,7 @@ The classifier predicts no row on which it was fitted, as in Northcutt et al.,
 "Confident Learning" (2021).  Both together find more wrong labels than either
 alone (docs/experiments.md).
 """
+import gc
 import warnings
 from typing import NamedTuple
 
@@ -138,6 +139,7 @@ def predictions(points, labels, train, rest, classes):
             if len(seen) == 1:
                 found[held_out, seen[0]] = 1
             elif len(held_out):
+                gc.collect()    # SciPy left the last fit's data in a cycle
                 model = _fitted(x(fit), labels[fit])
                 for part in np.split(held_out, range(most, len(held_out),
                                                      most)):

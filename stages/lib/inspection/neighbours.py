@@ -14,6 +14,7 @@ ROWS = 8192    # read, or searched for, at a time
 MANY = 200_000    # images of train; of more, each is compared with some
 CELL = 1000    # images of train in a cell, in the mean
 COMPARED = 8    # cells, as many images at least
+KEPT = 10    # neighbours that are remembered
 TEMPERATURE = 0.1    # of the votes' weights, in cosine similarity
 
 
@@ -51,14 +52,16 @@ class Voted(NamedTuple):
     first: integer (n,), the first row of the same image, in train if it is
         there.  An image is no neighbour of its copies.
     train, rest: row numbers of the images, usable and each once.
-    found: `Neighbours` of both.
+    nearest: `Neighbours` of both, the `KEPT` nearest of those that vote.
+    similarity: float32 (n,), mean of all that vote; NaN if none do.
     shares: float64 (n, classes), votes, equal for copies; 0 if not usable.
     """
 
     first: np.ndarray
     train: np.ndarray
     rest: np.ndarray
-    found: list
+    nearest: list
+    similarity: np.ndarray
     shares: np.ndarray
 
 
@@ -104,17 +107,26 @@ def voted(cached, points, count):
     in_train = cached.in_split("train")
     train, rest = (np.flatnonzero(once & rows)
                    for rows in (in_train, ~in_train))
-    with progress.bar("neighbours", len(train) + len(rest)) as bar:
-        found = [nearest(points.points, train, rows, count, bar.update)
-                 for rows in (train, rest)]
     shares = np.zeros((len(first), len(cached.names)))
-    for rows, one in zip((train, rest), found):
-        shares[rows] = votes(one, cached.labels, len(cached.names))
-    return Voted(first, train, rest, found, spread(shares, first))
+    similarity = np.full(len(first), np.nan, np.float32)
+    found = []
+    with progress.bar("neighbours", len(train) + len(rest)) as bar:
+        for rows in (train, rest):
+            near = _empty(train, rows, min(count, KEPT))
+            for places, some in _searched(points.points, train, rows, count):
+                shares[rows[places]] = votes(some, cached.labels,
+                                             len(cached.names))
+                similarity[rows[places]] = some.similarity.mean(1)
+                for kept, values in zip(near, some):
+                    kept[places] = values[:, :KEPT]
+                bar.update(len(places))
+            found.append(near)
+    return Voted(first, train, rest, found, spread(similarity, first),
+                 spread(shares, first))
 
 
 def spread(values, first):
-    """Return `values`, (n, classes), with copies' rows replaced in place.
+    """Return `values`, (n, …), with copies' rows replaced in place.
 
     Args:
         first: integer (n,), see `Voted`.
@@ -124,7 +136,7 @@ def spread(values, first):
     return values
 
 
-def nearest(points, candidates, queries, count, advance=None):
+def nearest(points, candidates, queries, count):
     """Return the neighbours of the rows `queries` among `candidates`.
 
     A row is not a neighbour of itself.  Among more than `MANY` candidates,
@@ -134,14 +146,32 @@ def nearest(points, candidates, queries, count, advance=None):
         points: float32 (n, q), of length 1.
         candidates, queries: row numbers; equal, or disjoint.
         count: neighbours per row; fewer if there are fewer candidates.
-        advance: a function that is given the number of rows found.
     """
-    same = len(queries) == len(candidates) and (queries == candidates).all()
-    count = max(0, min(count, len(candidates) - same))
-    found = Neighbours(np.empty((len(queries), count), np.int32),
-                       np.empty((len(queries), count), np.float32))
-    if not count:
-        return found
+    found = _empty(candidates, queries, count)
+    for places, some in _searched(points, candidates, queries, count):
+        found.rows[places], found.similarity[places] = some
+    return found
+
+
+def _same(candidates, queries):
+    """Return whether these row numbers are equal."""
+    return len(queries) == len(candidates) and (queries == candidates).all()
+
+
+def _empty(candidates, queries, count):
+    """Return `Neighbours` to fill, at most `count` of each query."""
+    count = max(0, min(count, len(candidates) - _same(candidates, queries)))
+    return Neighbours(np.empty((len(queries), count), np.int32),
+                      np.empty((len(queries), count), np.float32))
+
+
+def _searched(points, candidates, queries, count):
+    """Yield places in `queries` and their `Neighbours`; args: see `nearest`.
+    """
+    same = _same(candidates, queries)
+    count = min(count, len(candidates) - same)
+    if count < 1:
+        return
     for places, among in _searches(points, candidates, queries, count):
         index = NearestNeighbors(n_neighbors=count + same, algorithm="brute",
                                  n_jobs=-1).fit(points[among])
@@ -154,11 +184,8 @@ def nearest(points, candidates, queries, count, advance=None):
                 others[others.all(1), -1] = False    # many are equal
                 near, distance = (values[others].reshape(-1, count)
                                   for values in (near, distance))
-            found.rows[part], found.similarity[part] = (
-                near, 1 - distance**2 / 2)
-            if advance:
-                advance(len(part))
-    return found
+            yield part, Neighbours(near.astype(np.int32), (
+                1 - distance**2 / 2).astype(np.float32))
 
 
 def _searches(points, candidates, queries, count):
@@ -204,11 +231,8 @@ def votes(found, labels, classes):
     A neighbour counts exp(similarity / TEMPERATURE).
     """
     shares = np.zeros((len(found.rows), classes))
-    for k in range(0, len(shares), ROWS):
-        near, similarity = (values[k:k + ROWS] for values in found)
-        weights = np.exp((similarity - similarity[:, :1]).astype(float)
-                         / TEMPERATURE)
-        rows = np.repeat(np.arange(k, k + len(near)), near.shape[1])
-        np.add.at(shares, (rows, labels[near].ravel()), weights.ravel())
-    shares /= np.maximum(shares.sum(1, keepdims=True), 1e-12)
-    return shares
+    best = found.similarity[:, :1]
+    weights = np.exp((found.similarity - best).astype(float) / TEMPERATURE)
+    rows = np.repeat(np.arange(len(shares)), found.rows.shape[1])
+    np.add.at(shares, (rows, labels[found.rows].ravel()), weights.ravel())
+    return shares / np.maximum(shares.sum(1, keepdims=True), 1e-12)
