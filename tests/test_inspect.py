@@ -152,7 +152,7 @@ def test_label_errors(project, monkeypatch, capsys, many):
     assert abs(found["label_noise"]["random_labels"] - 5 / 300) < 0.005
     assert found["pairs"][0]["mistaken"] >= 1
     assert stage(project, monkeypatch, INSPECT) is None
-    assert many == ("images of similar groups" in (
+    assert many == ("drawn at random, vote" in (
         capsys.readouterr().out))
 
 

@@ -62,7 +62,8 @@ def examine(cached, given):
         "arrays": [array_statistics.statistics(path, given.dead)
                    for path in cached.manifest["arrays"]
                    if path.endswith("_x.npy")],
-        "approximate": len(voted.train) > neighbours.MANY,
+        "voters": len(voted.voters),
+        "approximate": len(voted.voters) < len(voted.train),
         "conflicts": equal_images.conflicts(cached),
         "copies": equal_images.copies(cached),
         **_copies(cached, exact, near),
@@ -117,6 +118,9 @@ def _duplicates(cached, points, voted, threshold):
         threshold: greatest distance of near duplicates.
     """
     train, rest, found = voted.train, voted.rest, voted.nearest
+    if len(voted.voters) < len(train):
+        found = [neighbours.nearest(points.points, train, rows, CANDIDATES)
+                 for rows in (train, rest)]
     inner = neighbours.nearest(points.points, rest, rest, CANDIDATES)
     near = [pair for rows, one in ((train, found[0]), (rest, found[1]),
                                    (rest, inner))

@@ -11,7 +11,7 @@ from stages.lib.common import progress
 from stages.lib.inspection import equal_images, metric
 
 ROWS = 8192    # read, or searched for, at a time
-MANY = 200_000    # images of train; of more, each is compared with some
+MANY = 100_000    # images of train that vote, drawn at random from more
 CELL = 1000    # images of train in a cell, in the mean
 COMPARED = 8    # cells, as many images at least
 KEPT = 10    # neighbours that are remembered
@@ -52,6 +52,7 @@ class Voted(NamedTuple):
     first: integer (n,), the first row of the same image, in train if it is
         there.  An image is no neighbour of its copies.
     train, rest: row numbers of the images, usable and each once.
+    voters: those of train that vote: all, or `MANY` of them.
     nearest: `Neighbours` of both, the `KEPT` nearest of those that vote.
     similarity: float32 (n,), mean of all that vote; NaN if none do.
     shares: float64 (n, classes), votes, equal for copies; 0 if not usable.
@@ -60,6 +61,7 @@ class Voted(NamedTuple):
     first: np.ndarray
     train: np.ndarray
     rest: np.ndarray
+    voters: np.ndarray
     nearest: list
     similarity: np.ndarray
     shares: np.ndarray
@@ -109,11 +111,14 @@ def voted(cached, points, count):
                    for rows in (in_train, ~in_train))
     shares = np.zeros((len(first), len(cached.names)))
     similarity = np.full(len(first), np.nan, np.float32)
-    found = []
+    found, voters = [], train
+    if len(train) > MANY:
+        voters = np.sort(np.random.default_rng(0).choice(
+            train, MANY, replace=False))
     with progress.bar("neighbours", len(train) + len(rest)) as bar:
         for rows in (train, rest):
-            near = _empty(train, rows, min(count, KEPT))
-            for places, some in _searched(points.points, train, rows, count):
+            near = _empty(voters, rows, min(count, KEPT))
+            for places, some in _searched(points.points, voters, rows, count):
                 shares[rows[places]] = votes(some, cached.labels,
                                              len(cached.names))
                 similarity[rows[places]] = some.similarity.mean(1)
@@ -121,7 +126,7 @@ def voted(cached, points, count):
                     kept[places] = values[:, :KEPT]
                 bar.update(len(places))
             found.append(near)
-    return Voted(first, train, rest, found, spread(similarity, first),
+    return Voted(first, train, rest, voters, found, spread(similarity, first),
                  spread(shares, first))
 
 
@@ -144,7 +149,7 @@ def nearest(points, candidates, queries, count):
 
     Args:
         points: float32 (n, q), of length 1.
-        candidates, queries: row numbers; equal, or disjoint.
+        candidates, queries: row numbers.
         count: neighbours per row; fewer if there are fewer candidates.
     """
     found = _empty(candidates, queries, count)
@@ -153,35 +158,35 @@ def nearest(points, candidates, queries, count):
     return found
 
 
-def _same(candidates, queries):
-    """Return whether these row numbers are equal."""
-    return len(queries) == len(candidates) and (queries == candidates).all()
+def _most(candidates, queries, count):
+    """Return how many neighbours a query has, and whether it may be its own.
+    """
+    own = bool(np.isin(queries, candidates).any())
+    return max(0, min(count, len(candidates) - own)), own
 
 
 def _empty(candidates, queries, count):
     """Return `Neighbours` to fill, at most `count` of each query."""
-    count = max(0, min(count, len(candidates) - _same(candidates, queries)))
-    return Neighbours(np.empty((len(queries), count), np.int32),
-                      np.empty((len(queries), count), np.float32))
+    shape = len(queries), _most(candidates, queries, count)[0]
+    return Neighbours(np.empty(shape, np.int32), np.empty(shape, np.float32))
 
 
 def _searched(points, candidates, queries, count):
     """Yield places in `queries` and their `Neighbours`; args: see `nearest`.
     """
-    same = _same(candidates, queries)
-    count = min(count, len(candidates) - same)
-    if count < 1:
+    count, own = _most(candidates, queries, count)
+    if not count:
         return
     for places, among in _searches(points, candidates, queries, count):
-        index = NearestNeighbors(n_neighbors=count + same, algorithm="brute",
+        index = NearestNeighbors(n_neighbors=count + own, algorithm="brute",
                                  n_jobs=-1).fit(points[among])
         for k in range(0, len(places), ROWS):
             part = places[k:k + ROWS]
             distance, near = index.kneighbors(points[queries[part]])
             near = among[near]
-            if same:
+            if own:
                 others = near != queries[part, None]
-                others[others.all(1), -1] = False    # many are equal
+                others[others.all(1), -1] = False    # it was not found
                 near, distance = (values[others].reshape(-1, count)
                                   for values in (near, distance))
             yield part, Neighbours(near.astype(np.int32), (

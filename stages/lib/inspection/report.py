@@ -26,8 +26,9 @@ def lines(findings, top):
         yield from _array(one, findings["key"].get("columns", []))
     yield ""
     if findings["approximate"]:
-        yield ("There are many images: each is compared only with the "
-               "images of similar groups, so some neighbours are missed.")
+        yield (f"There are many images: {findings['voters']:,} of train, "
+               "drawn at random, vote, and near duplicates are looked for "
+               "among similar images only; some are missed.")
     yield "Accuracy of the vote of neighbours in train: " + ", ".join(
         f"{split} {value:.4f}" for split, value
         in findings["accuracy"].items())
