@@ -11,7 +11,7 @@ from stages.lib.common import progress
 from stages.lib.inspection import equal_images, metric
 
 ROWS = 8192    # read, or searched for, at a time
-MANY = 100_000    # images of train that vote, drawn at random from more
+MANY = 50_000    # images of train that vote, drawn at random from more
 CELL = 1000    # images of train in a cell, in the mean
 COMPARED = 8    # cells, as many images at least
 KEPT = 10    # neighbours that are remembered
