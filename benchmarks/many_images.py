@@ -6,7 +6,8 @@ Usage: benchmarks/many_images.py PROJECT
 PROJECT: a folder with a finished run of the pipeline; it is only read.  Treats
 its images as too many (`neighbours.MANY`), with groups of 100 instead of 1,000
 images, as it has fewer.  Prints, for a number of voters, the accuracy of their
-vote on test, and how many of the near duplicates that all pairs have are found.
+vote on test, and how many near duplicates are found of those that are found
+when each image is compared with all.
 """
 import os
 import sys
