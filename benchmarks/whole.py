@@ -7,6 +7,7 @@ Runs CIFAR-10 at the defaults in a new clone (see tests/real_data.py), then a
 new learning rate.  With IMAGES, so many train images are written as JPEG
 files, run, and run again with 5 more.  Needs Linux.
 """
+import contextlib
 import json
 import os
 import shutil
@@ -27,6 +28,17 @@ RATE = "train.learning_rate=0.0021"
 MORE = 5
 
 
+def _stages(process):
+    """Return the stages that run below a process; a shell may start them."""
+    names = set()
+    with contextlib.suppress(psutil.Error):    # it has ended
+        for child in process.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                names |= {word.split(".")[1] for word in child.cmdline()
+                          if word.startswith("stages.")}
+    return names
+
+
 def clocked(project, *words):
     """Return seconds of `dvc exp run` in all, of each stage, and of DVC.
 
@@ -43,12 +55,7 @@ def clocked(project, *words):
     while running.poll() is None:
         time.sleep(0.25)    # looking takes processor time
         now = time.perf_counter()
-        try:
-            names = {word.split(".")[1] for child in process.children()
-                     for word in child.cmdline() if word.startswith("stages.")}
-        except psutil.Error:    # it has ended
-            names = ()
-        for name in names:
+        for name in _stages(process):
             taken[name] = taken.get(name, 0) + now - last
         last = now
     if running.wait():
