@@ -218,8 +218,8 @@ def main(names):
         print(f"\n{BENCHMARKS[name].__doc__.strip()}")
         show(results[name])
         sys.stdout.flush()
-    with open("build/bench.json", "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=2)
+        with open("build/bench.json", "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=2)
 
 
 if __name__ == "__main__":

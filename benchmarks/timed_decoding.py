@@ -12,9 +12,8 @@ import statistics
 import sys
 import time
 
-from stages import resize
 from stages.lib.common.keras_runtime import keras
-from stages.lib.images import prepared
+from stages.lib.images import prepared, resizing
 from stages.lib.params import params
 
 ROUNDS = 5
@@ -25,11 +24,11 @@ def ours(folder, given):
 
     Reading, checking the digest, decoding and scaling, as in the stage.
     """
-    for scaler in (resize.scaler, resize.jpeg_scaler):
+    for scaler in (resizing.scaler, resizing.jpeg_scaler):
         scaler.cache_clear()    # Keras' reader traces every time, too
     begin = time.perf_counter()
     images = prepared.Images("train", folder)
-    count = sum(len(batch) for batch in resize.resize(images, given))
+    count = sum(len(batch) for batch in resizing.resize(images, given))
     return count / (time.perf_counter() - begin)
 
 

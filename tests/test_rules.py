@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Rules of this project that no stage checks."""
 import ast
+import importlib
 import inspect
 import os
 import re
@@ -252,3 +253,25 @@ def test_artefacts_are_ignored_and_the_lock_is_not():
     assert subprocess.run(["git", "check-ignore", "-q", "dvc.lock"],
                           cwd=ROOT, check=False).returncode == 1
     assert "dvc.lock" not in FILES
+
+
+@pytest.mark.parametrize("name", [
+    name for name in SOURCES if name.startswith(("benchmarks/", "study/"))])
+def test_names_of_stages_exist(name):
+    """What no test runs uses no name of the pipeline's code that is gone."""
+    tree, modules = ast.parse(text(name)), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (
+                f"{node.module}.".startswith("stages.")):
+            for item in node.names:
+                path = f"{node.module}.{item.name}"
+                if f"{path.replace('.', '/')}.py" in SOURCES:
+                    modules[item.name] = importlib.import_module(path)
+                else:
+                    assert hasattr(importlib.import_module(node.module),
+                                   item.name), path
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(
+                node.value, ast.Name) and node.value.id in modules:
+            assert hasattr(modules[node.value.id], node.attr), (
+                f"{node.value.id}.{node.attr}")
