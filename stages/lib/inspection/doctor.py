@@ -63,7 +63,7 @@ def examine(cached, given):
                    for path in cached.manifest["arrays"]
                    if path.endswith("_x.npy")],
         "voters": len(voted.voters),
-        "approximate": len(voted.voters) < len(voted.train),
+        "approximate": voted.sampled,
         "conflicts": equal_images.conflicts(cached),
         "copies": equal_images.copies(cached),
         **_copies(cached, exact, near),
@@ -118,7 +118,7 @@ def _duplicates(cached, points, voted, threshold):
         threshold: greatest distance of near duplicates.
     """
     train, rest, found = voted.train, voted.rest, voted.nearest
-    if len(voted.voters) < len(train):
+    if voted.sampled:
         found = [neighbours.nearest(points.points, train, rows, CANDIDATES)
                  for rows in (train, rest)]
     inner = neighbours.nearest(points.points, rest, rest, CANDIDATES)

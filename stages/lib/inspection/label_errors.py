@@ -133,8 +133,7 @@ def predictions(points, labels, train, rest, classes):
             FOLDS, shuffle=True, random_state=0).split(train)]
     with progress.bar("label errors", len(folds), "fits") as bar:
         for fit, held_out in folds:
-            if len(fit) > most:
-                fit = np.sort(random.choice(fit, most, replace=False))
+            fit = neighbours.some(fit, random)
             seen = np.unique(labels[fit])
             if len(seen) == 1:
                 found[held_out, seen[0]] = 1

@@ -66,6 +66,11 @@ class Voted(NamedTuple):
     similarity: np.ndarray
     shares: np.ndarray
 
+    @property
+    def sampled(self):
+        """Return whether only some of train vote."""
+        return len(self.voters) < len(self.train)
+
 
 def space(vectors, fitted):
     """Return the `Space` of `vectors`, float32 (n, d).
@@ -111,23 +116,32 @@ def voted(cached, points, count):
                    for rows in (in_train, ~in_train))
     shares = np.zeros((len(first), len(cached.names)))
     similarity = np.full(len(first), np.nan, np.float32)
-    found, voters = [], train
-    if len(train) > MANY:
-        voters = np.sort(np.random.default_rng(0).choice(
-            train, MANY, replace=False))
+    found, voters = [], some(train, np.random.default_rng(0))
     with progress.bar("neighbours", len(train) + len(rest)) as bar:
         for rows in (train, rest):
             near = _empty(voters, rows, min(count, KEPT))
-            for places, some in _searched(points.points, voters, rows, count):
-                shares[rows[places]] = votes(some, cached.labels,
+            for places, part in _searched(points.points, voters, rows, count):
+                shares[rows[places]] = votes(part, cached.labels,
                                              len(cached.names))
-                similarity[rows[places]] = some.similarity.mean(1)
-                for kept, values in zip(near, some):
+                similarity[rows[places]] = part.similarity.mean(1)
+                for kept, values in zip(near, part):
                     kept[places] = values[:, :KEPT]
                 bar.update(len(places))
             found.append(near)
     return Voted(first, train, rest, voters, found, spread(similarity, first),
                  spread(shares, first))
+
+
+def some(rows, random):
+    """Return `rows`; of more than `MANY`, as many at random, ascending.
+
+    Args:
+        rows: row numbers, ascending.
+        random: np.random.Generator.
+    """
+    if len(rows) <= MANY:
+        return rows
+    return np.sort(random.choice(rows, MANY, replace=False))
 
 
 def spread(values, first):
@@ -153,8 +167,8 @@ def nearest(points, candidates, queries, count):
         count: neighbours per row; fewer if there are fewer candidates.
     """
     found = _empty(candidates, queries, count)
-    for places, some in _searched(points, candidates, queries, count):
-        found.rows[places], found.similarity[places] = some
+    for places, part in _searched(points, candidates, queries, count):
+        found.rows[places], found.similarity[places] = part
     return found
 
 
@@ -204,21 +218,20 @@ def _searches(points, candidates, queries, count):
         yield np.arange(len(queries)), candidates
         return
     cells = len(candidates) // CELL
-    random = np.random.default_rng(0)
     centres = MiniBatchKMeans(
         cells, init="random", n_init=1, max_iter=10, batch_size=10 * cells,
-        random_state=0).fit(points[np.sort(random.choice(
-            candidates, MANY, replace=False))]).cluster_centers_
+        random_state=0).fit(points[some(
+            candidates, np.random.default_rng(0))]).cluster_centers_
     order = pairwise_distances(centres).argsort(axis=1, kind="stable")
     of_candidates, of_queries = (
         _by_cell(points, rows, centres) for rows in (candidates, queries))
     sizes = np.array(list(map(len, of_candidates)))
     wanted = max(COMPARED * CELL, 2 * count)
     for near, places in zip(order, of_queries):
-        some = near[:np.searchsorted(sizes[near].cumsum(), wanted) + 1]
+        around = near[:np.searchsorted(sizes[near].cumsum(), wanted) + 1]
         if len(places):
             yield places, candidates[np.sort(np.concatenate(
-                [of_candidates[cell] for cell in some]))]
+                [of_candidates[cell] for cell in around]))]
 
 
 def _by_cell(points, rows, centres):
