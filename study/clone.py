@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-from stages.lib.common import errors
+from stages.lib.common import environment, errors
 from study import command
 
 JOURNAL = "logs/study.jsonl"
@@ -96,7 +96,7 @@ class Clone:
             [sys.executable, "-m", "dvc", "exp", "show", "--json",
              *(word for one in baselines for word in ("--rev", one))],
             cwd=self.path, check=False, text=True, capture_output=True,
-            env=command.environment())
+            env=environment.variables())
         if done.returncode:
             raise errors.StorageError(
                 f"dvc exp show: {done.stderr.strip().splitlines()[-1]}")
@@ -130,7 +130,7 @@ class Clone:
         with open(log, "w", encoding="utf-8") as file:
             process = subprocess.Popen(
                 command.words(name, settings), cwd=self.path, stdout=file,
-                stderr=subprocess.STDOUT, env=command.environment(),
+                stderr=subprocess.STDOUT, env=environment.variables(),
                 pass_fds=[self.lock.fileno()])
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = status    # it was waited for

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """The command of an experiment: its words, and why it failed."""
 import json
-import os
 import re
 import sys
 
@@ -20,13 +19,6 @@ def words(name, settings):
         removed = value is None and key.startswith("~")
         found += ["-S", key if removed else f"{key}={override(value)}"]
     return [*found, "evaluate"]
-
-
-def environment():
-    """Return the environment with this interpreter's commands first."""
-    binaries = os.path.dirname(sys.executable)
-    return {**os.environ, "PYTHONUTF8": "1", "PATH": os.pathsep.join(
-        [binaries, os.environ.get("PATH", os.defpath)])}
 
 
 def override(value):

@@ -41,7 +41,7 @@ def repair(found):
         done = subprocess.run(
             [sys.executable, "-m", "dvc", "--cd", project.folder or ".",
              "repro", "--single-item", *stages], check=False,
-            env={**os.environ, "PATH": environment.path()})
+            env=environment.variables())
         if done.returncode:
             raise errors.ArtefactError(
                 f"not repaired, see above; damaged files are in {ASIDE}")

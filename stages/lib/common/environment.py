@@ -28,14 +28,15 @@ def has(package):
     return importlib.util.find_spec(package) is not None
 
 
-def path():
-    """Return PATH with the commands of this Python first, as DVC needs it.
+def variables():
+    """Return the environment with the commands of this Python first, for DVC.
 
     `python3` of dvc.yaml is then this one, also if its environment is not
     activated.
     """
-    return os.pathsep.join([os.path.dirname(sys.executable),
-                            os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PYTHONUTF8": "1", "PATH": os.pathsep.join(
+        [os.path.dirname(sys.executable),
+         os.environ.get("PATH", os.defpath)])}
 
 
 def _reason():
