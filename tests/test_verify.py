@@ -100,8 +100,9 @@ def test_repair(project, monkeypatch):
     old = project.file(f".dvc/cache/files/md5/00/{30 * '0'}")
     os.makedirs(os.path.dirname(old))
     files.write_text(old, "an earlier version")
-    run = glob.glob(project.file(".dvc/cache/runs/*/*/*"))[0]
+    run, other = glob.glob(project.file(".dvc/cache/runs/*/*/*"))[:2]
     damage(run, lambda data: data.replace(b"md5: ", b"md5:  ", 1))
+    damage(other, lambda data: data.replace(b"size: ", b"size: x", 1))
     md5 = before["results/history.csv"]    # damaged in the cache alone
     copy = project.file(f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}")
     os.unlink(copy)
@@ -119,7 +120,8 @@ def test_repair(project, monkeypatch):
             (objects[0], f"{cached}the copy of models/head.h5 in DVC's cache"),
             (old, f"{cached}of no current out in DVC's cache"),
             (copy, f"{cached}the copy of results/history.csv in DVC's cache"),
-            (run, f"{cached}in DVC's run cache")]:
+            (run, f"{cached}in DVC's run cache"),
+            (other, f"{cached}in DVC's run cache")]:
         assert found.pop(os.path.relpath(path, project.path)
                          if os.path.isabs(path) else path) == why
     assert len(found) == 2    # the other two objects

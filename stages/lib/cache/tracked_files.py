@@ -136,15 +136,18 @@ def of_folder(folder, digests):
 def is_run(path):
     """Return whether an entry of the run cache is as DVC wrote it.
 
-    DVC names it after its content, but for sizes: those have no digest.
+    DVC names it after its content, but for the numbers of bytes and files:
+    those are in no digest, and DVC counts them itself where it uses the run.
     """
+    from dvc import schema
     from dvc.stage import cache
     from dvc.utils import serialize
     key, value = path.split(os.sep)[-2:]
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        found = serialize.loads_yaml(text)
+        found = schema.COMPILED_LOCK_FILE_STAGE_SCHEMA(
+            serialize.loads_yaml(text))
         return (serialize.dumps_yaml(found) == text
                 and cache._get_cache_hash(found) == value
                 and cache._get_cache_hash(found, key=True) == key)
