@@ -26,7 +26,7 @@ __import__("stages")    # checks this Python
 import numpy as np  # noqa: E402
 from sklearn.cluster import MiniBatchKMeans  # noqa: E402
 from stages.lib.inspection import (  # noqa: E402
-    cached_features, label_errors, neighbours)
+    cached_features, label_errors, metric, voting)
 
 RATES = (0, 0.001, 0.01, 0.05)
 SHARES = (0.1, 0.2)    # --false-suspects
@@ -119,9 +119,9 @@ def main():
     kind = rest[2] if len(rest) > 2 else "random"
     os.chdir(project)
     cached = cached_features.load()
-    points = neighbours.space(cached.vectors, cached.in_split("train"))
+    points = metric.space(cached.vectors, cached.in_split("train"))
     cached = divided(cached, points, parts)
-    voted = neighbours.voted(cached, points, COUNT)
+    voted = voting.voted(cached, points, COUNT)
     print(f"{len(cached.labels):,} images, {len(cached.names)} classes, "
           f"{seeds} draws, {kind}; neighbours right: "
           f"{(voted.shares.argmax(1) == cached.labels).mean():.3f}")
@@ -135,7 +135,7 @@ def main():
             changed = cached._replace(labels=labels)
             for method, *one in measured(
                     changed, points,
-                    neighbours.voted(changed, points, COUNT), rows):
+                    voting.voted(changed, points, COUNT), rows):
                 results.setdefault(method, []).append(one)
         for method, found in results.items():
             print(line(method, rate, len(rows), found), flush=True)

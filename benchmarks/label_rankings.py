@@ -26,7 +26,7 @@ import numpy as np  # noqa: E402
 from scipy.stats import rankdata  # noqa: E402
 import label_errors as planting  # noqa: E402
 from stages.lib.inspection import (  # noqa: E402
-    cached_features, label_errors, neighbours)
+    cached_features, label_errors, metric, voting)
 
 ROWS, PLANTED, FIRST = 5000, 20, 60
 METHODS = ("self_confidence", "normalized_margin",
@@ -62,15 +62,15 @@ def subset(cached, first):
 
 def draws(cached, count, kind):
     """Yield labels, planted rows, predictions and neighbours' shares."""
-    points = neighbours.space(cached.vectors, cached.in_split("train"))
-    voted = neighbours.voted(cached, points, planting.COUNT)
+    points = metric.space(cached.vectors, cached.in_split("train"))
+    voted = voting.voted(cached, points, planting.COUNT)
     classes = len(cached.names)
     for seed in range(count):
         labels, rows = planting.planted(
             cached.labels, voted.shares, PLANTED / len(cached.labels), kind,
             np.random.default_rng(seed))
-        again = neighbours.voted(cached._replace(labels=labels), points,
-                                 planting.COUNT)
+        again = voting.voted(cached._replace(labels=labels), points,
+                             planting.COUNT)
         yield labels, rows, label_errors.predictions(
             points.points, labels, voted.train, voted.rest,
             classes), again.shares

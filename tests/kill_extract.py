@@ -111,7 +111,8 @@ def strike(repro, stages, victim):
     """
     if victim == "stage":
         for process in stages:
-            os.kill(process, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):    # it has ended
+                os.kill(process, signal.SIGKILL)
     elif victim == "dvc":
         repro.kill()
     else:

@@ -13,7 +13,7 @@ from PIL import Image
 from test_inspect import array, change, clusters
 
 from stages.lib.common import files
-from stages.lib.inspection import cached_features, neighbours
+from stages.lib.inspection import cached_features, metric
 
 SIMILAR = "commands.find_similar"
 
@@ -40,7 +40,7 @@ def test_finds_itself(finished, monkeypatch, capsys, tmp_path):
     assert [near["row"] for near in others] == [
         near["row"] for near in row["similar"]][:19]
     cached = cached_features.load()
-    points = neighbours.space(cached.vectors, cached.in_split("train")).points
+    points = metric.space(cached.vectors, cached.in_split("train")).points
     distance = 1 - points @ points[17]
     assert [near["distance"] for near in one["similar"]] == pytest.approx(
         np.sort(distance)[:20], abs=1e-5)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stages.lib.common import files
-from stages.lib.inspection import neighbours, report
+from stages.lib.inspection import metric, neighbours, report, voting
 
 KEPT = 10    # nearest neighbours that are compared
 
@@ -19,7 +19,7 @@ def difference(old, new, count):
         count: neighbours that vote.
     """
     pairs, by = _matched(old, new)
-    before, after = (neighbours.space(one.vectors, one.in_split("train"))
+    before, after = (metric.space(one.vectors, one.in_split("train"))
                      for one in (old, new))
     key = {name: [old.manifest["key"].get(name), new.manifest["key"].get(name)]
            for name in {**old.manifest["key"], **new.manifest["key"]}
@@ -114,7 +114,7 @@ def _changes(old, new, pairs):
 
 def _accuracy(cached, points, count):
     """Return the accuracy of the neighbours in train for each split."""
-    right = (neighbours.voted(cached, points, count).shares.argmax(1)
+    right = (voting.voted(cached, points, count).shares.argmax(1)
              == cached.labels)
     rows = {split: cached.in_split(split) & points.usable
             for split in files.SPLITS}

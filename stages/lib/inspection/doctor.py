@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from stages.lib.common import files
 from stages.lib.inspection import (
-    array_statistics, duplicates, equal_images, label_errors, neighbours)
+    array_statistics, duplicates, equal_images, label_errors, metric,
+    neighbours, voting)
 from stages.lib.results import scores
 
 CANDIDATES = 5    # nearest neighbours that may be near duplicates
@@ -18,8 +19,8 @@ class Examined(NamedTuple):
     """What the doctor found.
 
     findings: for JSON, see `examine`.
-    space: `neighbours.Space` of all images.
-    voted: their `neighbours.Voted`.
+    space: `metric.Space` of all images.
+    voted: their `voting.Voted`.
     suspects: their `label_errors.Suspects`.
     label_errors: row numbers of suspected label errors, worst first; of
         copies in one class the first.
@@ -30,8 +31,8 @@ class Examined(NamedTuple):
     """
 
     findings: dict
-    space: neighbours.Space
-    voted: neighbours.Voted
+    space: metric.Space
+    voted: voting.Voted
     suspects: label_errors.Suspects
     label_errors: np.ndarray
     more_label_errors: np.ndarray
@@ -52,8 +53,8 @@ def examine(cached, given):
         given: neighbours, near, dead, false_suspects and top, as the command's
             options of these names.
     """
-    points = neighbours.space(cached.vectors, cached.in_split("train"))
-    voted = neighbours.voted(cached, points, given.neighbours)
+    points = metric.space(cached.vectors, cached.in_split("train"))
+    voted = voting.voted(cached, points, given.neighbours)
     exact, near = _duplicates(cached, points, voted, given.near)
     suspects = label_errors.suspects(cached, points, voted,
                                      given.false_suspects)
@@ -114,7 +115,7 @@ def _duplicates(cached, points, voted, threshold):
 
     Args:
         cached, points: as in `examine`.
-        voted: `neighbours.Voted`.
+        voted: `voting.Voted`.
         threshold: greatest distance of near duplicates.
     """
     train, rest, found = voted.train, voted.rest, voted.nearest

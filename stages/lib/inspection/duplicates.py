@@ -39,7 +39,7 @@ def near(found, queries, space, threshold):
     Args:
         found: `neighbours.Neighbours` of `queries`, the candidates.
         queries: row numbers.
-        space: `neighbours.Space`, in which features are compared.
+        space: `metric.Space`, in which features are compared.
         threshold: greatest cosine distance of a pair.
 
     Returns:

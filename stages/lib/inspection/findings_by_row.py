@@ -3,7 +3,7 @@
 import numpy as np
 
 from stages.lib.common import files
-from stages.lib.inspection import neighbours
+from stages.lib.inspection import voting
 
 
 def columns(cached, examined):
@@ -21,9 +21,9 @@ def columns(cached, examined):
         label_score: float32 (n,), below 1; NaN if no class is preferred.
         similarity: float32 (n,), mean of the neighbours that vote; NaN where
             not usable.
-        near: int64 (n, `neighbours.KEPT`), rows of the nearest train images;
+        near: int64 (n, `voting.KEPT`), rows of the nearest train images;
             -1 where there are no more, or the image is not usable.
-        near_similarity: float32 (n, `neighbours.KEPT`), cosine.
+        near_similarity: float32 (n, `voting.KEPT`), cosine.
     """
     near, similarity = _neighbours(examined.voted)
     score, suspected = _labels(cached, examined)
@@ -63,7 +63,7 @@ def _labels(cached, examined):
 
 def _neighbours(voted):
     """Return the nearest train images of all, and their similarity."""
-    near = np.full((len(voted.first), neighbours.KEPT), -1)
+    near = np.full((len(voted.first), voting.KEPT), -1)
     similarity = np.full(near.shape, np.nan, np.float32)
     for rows, one in zip((voted.train, voted.rest), voted.nearest):
         near[rows, :one.rows.shape[1]] = one.rows

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from stages.lib.common import progress
-from stages.lib.inspection import label_noise, neighbours
+from stages.lib.inspection import label_noise, neighbours, voting
 
 FOLDS = 5
 STRENGTH = 0.01    # scikit-learn's C
@@ -54,8 +54,8 @@ def suspects(cached, points, voted, share):
 
     Args:
         cached: `cached_features.CachedFeatures`.
-        points: their `neighbours.Space`.
-        voted: their `neighbours.Voted`.
+        points: their `metric.Space`.
+        voted: their `voting.Voted`.
         share: greatest expected share of false ones, 0..1.
     """
     classes = len(cached.names)
@@ -64,7 +64,7 @@ def suspects(cached, points, voted, share):
         voted.first[rows] * classes + cached.labels[rows],
         return_index=True, return_counts=True)
     rows = rows[once]
-    predicted = neighbours.spread(predictions(
+    predicted = voting.spread(predictions(
         points.points, cached.labels, voted.train, voted.rest, classes),
         voted.first)
     found, other, counts = scores(voted.shares, predicted, cached.labels, rows)

@@ -12,6 +12,7 @@ from scipy.linalg import eigh
 
 from stages.lib.common import errors
 
+ROWS = 8192    # read at a time
 COMPONENTS = 256
 ROWS_A_COMPONENT = 16    # with fewer, whitening amplifies noise
 LEAST_SHARE = 1e-6       # of the first component's variance; less is noise
@@ -51,6 +52,54 @@ class Metric(NamedTuple):
     def points(self, standardised):
         """Return points of length 1, float32 (n, q); 0 stays 0."""
         return unit(standardised @ self.axes)
+
+
+class Space(NamedTuple):
+    """Images in the space of distances.
+
+    points: float32 (n, q), of length 1; 0 where not usable.
+    usable: bool (n,), the images whose features are finite.
+    vectors: float32 (n, d), the features.
+    metric: `Metric`.
+    """
+
+    points: np.ndarray
+    usable: np.ndarray
+    vectors: np.ndarray
+    metric: Metric
+
+    def scaled(self, rows):
+        """Return standardised features of length 1, float32 (k, d)."""
+        return unit(self.metric.standardised(self.vectors[rows])[0])
+
+
+def space(vectors, rows):
+    """Return the `Space` of `vectors`, float32 (n, d).
+
+    Dimensions that are not finite in half of the rows are left out, then
+    rows that are still not finite.
+
+    Args:
+        vectors: maps pooled.
+        rows: bool (n,), those that set scale and components: train's.
+
+    Raises:
+        ArtefactError: fewer than two rows are finite.
+    """
+    def blocks(wanted=None):
+        """Yield the rows of `wanted`, or all."""
+        for k in range(0, len(vectors), ROWS):
+            block = vectors[k:k + ROWS]
+            yield block if wanted is None else block[wanted[k:k + ROWS]]
+
+    found = fitted(blocks, lambda: blocks(rows))
+    points = np.empty((len(vectors), found.axes.shape[1]), np.float32)
+    usable = np.empty(len(vectors), bool)
+    for k in range(0, len(vectors), ROWS):
+        part = slice(k, k + ROWS)
+        x, usable[part] = found.standardised(vectors[part])
+        points[part] = found.points(x)
+    return Space(points, usable, vectors, found)
 
 
 def fitted(read, read_train):

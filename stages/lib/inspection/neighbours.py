@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Nearest neighbours of cached features, and how they vote on the class."""
+"""Nearest neighbours in the space of distances, of any number of images."""
 from typing import NamedTuple
 
 import numpy as np
@@ -7,34 +7,10 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 
-from stages.lib.common import progress
-from stages.lib.inspection import equal_images, metric
-
-ROWS = 8192    # read, or searched for, at a time
-MANY = 50_000    # images of train that vote, drawn at random from more
+ROWS = 8192    # searched for at a time
+MANY = 50_000    # images; of more, not all are compared
 CELL = 1000    # images of train in a cell, in the mean
 COMPARED = 8    # cells, as many images at least
-KEPT = 10    # neighbours that are remembered
-TEMPERATURE = 0.1    # of the votes' weights, in cosine similarity
-
-
-class Space(NamedTuple):
-    """Images in the space of distances.
-
-    points: float32 (n, q), of length 1; 0 where not usable.
-    usable: bool (n,), the images whose features are finite.
-    vectors: float32 (n, d), the features.
-    metric: `metric.Metric`.
-    """
-
-    points: np.ndarray
-    usable: np.ndarray
-    vectors: np.ndarray
-    metric: metric.Metric
-
-    def scaled(self, rows):
-        """Return standardised features of length 1, float32 (k, d)."""
-        return metric.unit(self.metric.standardised(self.vectors[rows])[0])
 
 
 class Neighbours(NamedTuple):
@@ -44,92 +20,6 @@ class Neighbours(NamedTuple):
 
     rows: np.ndarray
     similarity: np.ndarray
-
-
-class Voted(NamedTuple):
-    """Neighbours of all images in train, each image once, and their votes.
-
-    first: integer (n,), the first row of the same image, in train if it is
-        there.  An image is no neighbour of its copies.
-    train, rest: row numbers of the images, usable and each once.
-    voters: those of train that vote: all, or `MANY` of them.
-    nearest: `Neighbours` of both, the `KEPT` nearest of those that vote.
-    similarity: float32 (n,), mean of all that vote; NaN if none do.
-    shares: float64 (n, classes), votes, equal for copies; 0 if not usable.
-    """
-
-    first: np.ndarray
-    train: np.ndarray
-    rest: np.ndarray
-    voters: np.ndarray
-    nearest: list
-    similarity: np.ndarray
-    shares: np.ndarray
-
-    @property
-    def sampled(self):
-        """Return whether only some of train vote."""
-        return len(self.voters) < len(self.train)
-
-
-def space(vectors, fitted):
-    """Return the `Space` of `vectors`, float32 (n, d).
-
-    Dimensions that are not finite in half of the rows are left out, then
-    rows that are still not finite.
-
-    Args:
-        vectors: maps pooled.
-        fitted: bool (n,), the rows that set scale and components: train's.
-
-    Raises:
-        ArtefactError: fewer than two rows are finite.
-    """
-    def blocks(wanted=None):
-        """Yield the rows of `wanted`, or all."""
-        for k in range(0, len(vectors), ROWS):
-            block = vectors[k:k + ROWS]
-            yield block if wanted is None else block[wanted[k:k + ROWS]]
-
-    found = metric.fitted(blocks, lambda: blocks(fitted))
-    points = np.empty((len(vectors), found.axes.shape[1]), np.float32)
-    usable = np.empty(len(vectors), bool)
-    for k in range(0, len(vectors), ROWS):
-        part = slice(k, k + ROWS)
-        x, usable[part] = found.standardised(vectors[part])
-        points[part] = found.points(x)
-    return Space(points, usable, vectors, found)
-
-
-def voted(cached, points, count):
-    """Return the neighbours of all images, and their votes, as `Voted`.
-
-    Args:
-        cached: `cached_features.CachedFeatures`.
-        points: their `Space`.
-        count: neighbours that vote.
-    """
-    first = equal_images.first_of_equals(cached.images, points.usable)
-    once = points.usable & (first == np.arange(len(first)))
-    in_train = cached.in_split("train")
-    train, rest = (np.flatnonzero(once & rows)
-                   for rows in (in_train, ~in_train))
-    shares = np.zeros((len(first), len(cached.names)))
-    similarity = np.full(len(first), np.nan, np.float32)
-    found, voters = [], some(train, np.random.default_rng(0))
-    with progress.bar("neighbours", len(train) + len(rest)) as bar:
-        for rows in (train, rest):
-            near = _empty(voters, rows, min(count, KEPT))
-            for places, part in _searched(points.points, voters, rows, count):
-                shares[rows[places]] = votes(part, cached.labels,
-                                             len(cached.names))
-                similarity[rows[places]] = part.similarity.mean(1)
-                for kept, values in zip(near, part):
-                    kept[places] = values[:, :KEPT]
-                bar.update(len(places))
-            found.append(near)
-    return Voted(first, train, rest, voters, found, spread(similarity, first),
-                 spread(shares, first))
 
 
 def some(rows, random):
@@ -144,17 +34,6 @@ def some(rows, random):
     return np.sort(random.choice(rows, MANY, replace=False))
 
 
-def spread(values, first):
-    """Return `values`, (n, …), with copies' rows replaced in place.
-
-    Args:
-        first: integer (n,), see `Voted`.
-    """
-    copies = np.flatnonzero(first != np.arange(len(first)))
-    values[copies] = values[first[copies]]
-    return values
-
-
 def nearest(points, candidates, queries, count):
     """Return the neighbours of the rows `queries` among `candidates`.
 
@@ -166,8 +45,8 @@ def nearest(points, candidates, queries, count):
         candidates, queries: row numbers.
         count: neighbours per row; fewer if there are fewer candidates.
     """
-    found = _empty(candidates, queries, count)
-    for places, part in _searched(points, candidates, queries, count):
+    found = empty(candidates, queries, count)
+    for places, part in searched(points, candidates, queries, count):
         found.rows[places], found.similarity[places] = part
     return found
 
@@ -179,13 +58,13 @@ def _most(candidates, queries, count):
     return max(0, min(count, len(candidates) - own)), own
 
 
-def _empty(candidates, queries, count):
-    """Return `Neighbours` to fill, at most `count` of each query."""
+def empty(candidates, queries, count):
+    """Return `Neighbours` to fill, for each query; args: see `nearest`."""
     shape = len(queries), _most(candidates, queries, count)[0]
     return Neighbours(np.empty(shape, np.int32), np.empty(shape, np.float32))
 
 
-def _searched(points, candidates, queries, count):
+def searched(points, candidates, queries, count):
     """Yield places in `queries` and their `Neighbours`; args: see `nearest`.
     """
     count, own = _most(candidates, queries, count)
@@ -241,16 +120,3 @@ def _by_cell(points, rows, centres):
         for k in range(0, len(rows), ROWS)] or [np.empty(0, int)])
     return np.split(np.argsort(cell, kind="stable"), np.bincount(
         cell, minlength=len(centres)).cumsum()[:-1])
-
-
-def votes(found, labels, classes):
-    """Return the share of each class in the neighbours, float64 (n, classes).
-
-    A neighbour counts exp(similarity / TEMPERATURE).
-    """
-    shares = np.zeros((len(found.rows), classes))
-    best = found.similarity[:, :1]
-    weights = np.exp((found.similarity - best).astype(float) / TEMPERATURE)
-    rows = np.repeat(np.arange(len(shares)), found.rows.shape[1])
-    np.add.at(shares, (rows, labels[found.rows].ravel()), weights.ravel())
-    return shares / np.maximum(shares.sum(1, keepdims=True), 1e-12)

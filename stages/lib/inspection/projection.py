@@ -53,7 +53,7 @@ def placed(space, chosen, flat):
     not usable has NaN.
 
     Args:
-        space: `neighbours.Space`.
+        space: `metric.Space`.
         chosen: row numbers of those that were projected, ascending.
         flat: float32 (points, 2), where they are.
     """
