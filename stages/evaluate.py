@@ -34,7 +34,7 @@ from stages.lib.common import (
 from stages.lib.params import params
 from stages.lib.results import (
     calibration, charts, confusion, matrix, mistakes, reliability, scores)
-from stages.lib.training import numpy_head, temperature
+from stages.lib.training import numpy_head, temperature, trained_head
 
 
 def of_views(views, labels, predictions):
@@ -124,7 +124,7 @@ def main():
     names = manifest.read()["class_names"]
     features, labels = zip(*map(manifest.labelled, files.SCORED))
     views = given.views[1:]
-    predict = numpy_head.predictor(features[0].shape[1:], len(names))
+    predict = trained_head.predictor(features[0].shape[1:], len(names))
     predictions = [*map(predict, features), *(
         predict(manifest.features(f"{manifest.EVALUATION}{split}/{view}"))
         for split in files.SCORED for view in views)]

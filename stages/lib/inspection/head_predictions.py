@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from stages.lib.common import errors, files, manifest, progress
-from stages.lib.training import numpy_head
+from stages.lib.training import trained_head
 
 ROWS = 256    # in memory at a time: maps are large
 
@@ -25,7 +25,7 @@ def predictions(cached, chosen):
         return None, None
     x = [manifest.features(split) for split in files.SPLITS]
     try:
-        predict = numpy_head.predictor(x[0].shape[1:], len(cached.names))
+        predict = trained_head.predictor(x[0].shape[1:], len(cached.names))
     except errors.OtherFeaturesError:    # not trained yet
         return None, None
     classes = np.empty(len(chosen), np.int64)

@@ -62,28 +62,6 @@ class NumpyHead:
         return x
 
 
-def predictor(shape, classes):
-    """Return a function, features (n, …) -> probabilities, float64.
-
-    It is the trained head: by NumPy if plain, else by Keras.
-
-    Args:
-        shape: of an image's features.
-        classes: number of classes.
-
-    Raises:
-        ArtefactError: missing or damaged.
-        OtherFeaturesError: trained on other features, or classes.
-    """
-    plain = load()
-    if plain:
-        check((plain.shape, plain.classes), (shape, classes))
-        return plain.probabilities
-    from stages.lib.training import head    # starts TensorFlow
-    model = head.load(shape, classes)
-    return lambda x: head.probabilities(model, x)
-
-
 def load(path=files.HEAD):
     """Return the `NumpyHead` in the Keras file `path`; None: it is not plain.
 
