@@ -60,7 +60,8 @@ def remove_incomplete(project):
     """Remove files of DVC that the kill left incomplete; return their names.
 
     DVC does not write them atomically.  It asks its users to remove its
-    rwlock; dvc.lock they restore from git.
+    rwlock; dvc.lock they restore from git.  It cannot read an empty folder of
+    its run cache, which it makes before it writes the entry.
     """
     removed = []
     for name, read in [(".dvc/tmp/rwlock", json.loads),
@@ -74,6 +75,10 @@ def remove_incomplete(project):
             os.unlink(project.file(name))
             removed.append(name)
             print(f"{name} was incomplete: removed")
+    for folder in glob.glob(project.file(".dvc/cache/runs/*/*")):
+        if not os.listdir(folder):    # `make repair` removes it, too
+            os.rmdir(folder)
+            print(f"{folder} was empty: removed")
     return removed
 
 

@@ -103,6 +103,8 @@ def test_repair(project, monkeypatch):
     run, other = glob.glob(project.file(".dvc/cache/runs/*/*/*"))[:2]
     damage(run, lambda data: data.replace(b"md5: ", b"md5:  ", 1))
     damage(other, lambda data: data.replace(b"size: ", b"size: x", 1))
+    empty = project.file(".dvc/cache/runs/00/000")    # DVC was killed
+    os.makedirs(empty)
     md5 = before["results/history.csv"]    # damaged in the cache alone
     copy = project.file(f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}")
     os.unlink(copy)
@@ -121,13 +123,16 @@ def test_repair(project, monkeypatch):
             (old, f"{cached}of no current out in DVC's cache"),
             (copy, f"{cached}the copy of results/history.csv in DVC's cache"),
             (run, f"{cached}in DVC's run cache"),
-            (other, f"{cached}in DVC's run cache")]:
+            (other, f"{cached}in DVC's run cache"),
+            (empty, "empty; in DVC's run cache")]:
         assert found.pop(os.path.relpath(path, project.path)
                          if os.path.isabs(path) else path) == why
     assert len(found) == 2    # the other two objects
     monkeypatch.setenv("PATH", os.defpath)    # its environment: not activated
     assert stage(project, monkeypatch, VERIFY, "--repair") is None
     assert project.md5() == before
+    assert all(map(os.listdir, glob.glob(project.file(
+        ".dvc/cache/runs/*/*"))))    # DVC ends at an empty one
     assert stage(project, monkeypatch, VERIFY) is None
     assert project.repro() == []
     assert not os.path.exists(old) and not os.path.exists("build/damaged")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Replace damaged files: move them aside, then let their stages run."""
+import contextlib
 import glob
 import os
 import shutil
@@ -58,6 +59,7 @@ def replace_objects(found):
         if fault.out is None:
             move(fault.path)
             restore(fault.path, found)
+            remove_empty(fault.path)
     accepted = {md5 for fault in found.faults for md5 in fault.accepted}
     for path in map(project.object, accepted):
         move(path)
@@ -66,6 +68,16 @@ def replace_objects(found):
             text = file.read()
         if any(md5 in text for md5 in accepted):
             move(path)
+            remove_empty(path)
+
+
+def remove_empty(path):
+    """Remove the folder that contained `path`, if it is empty now.
+
+    DVC ends with an error at an empty folder of its run cache.
+    """
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(path))
 
 
 def move(path):

@@ -83,9 +83,13 @@ class Project:
         return os.path.join(self._objects, md5[:2], md5[2:])
 
     def runs(self):
-        """Return the paths of the entries of the run cache."""
-        return sorted(path for path in glob.glob(f"{self._runs}/*/*/*")
-                      if re.fullmatch("[0-9a-f]{64}", os.path.basename(path)))
+        """Return the paths of the entries of the run cache.
+
+        And of its empty folders: DVC ends with an error at them, and leaves
+        one where it is killed before it writes the entry.
+        """
+        return sorted(path for folder in glob.glob(f"{self._runs}/*/*")
+                      for path in files.inside(folder) or [folder])
 
 
 def md5s(paths):

@@ -64,10 +64,11 @@ class Verification:
                 f"the copy of {whose[md5]}" if md5 in whose
                 else "of no current out") + " in DVC's cache")
             for path, md5 in wrong.items()]
-        self.faults += [Fault(path, "not the bytes of its name; in DVC's run "
-                              "cache") for path in (
-                                  () if only else project.runs())
-                        if not tracked_files.is_run(path)]
+        self.faults += [Fault(path, (
+            "empty" if os.path.isdir(path) else "not the bytes of its name")
+            + "; in DVC's run cache")
+            for path in (() if only else project.runs())
+            if not tracked_files.is_run(path)]
 
     def _of(self, out):
         """Return path -> md5 of an out; of a folder, of its files, too."""
