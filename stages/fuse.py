@@ -82,7 +82,7 @@ def main():
                 print(f"fuse: {note}")
             if given.fuse.views[1:]:
                 print(f"fuse: it averages {len(given.fuse.views)} views, and "
-                      "takes so many times as long for an image")
+                      "takes that many times as long per image")
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(CANDIDATE)

@@ -117,10 +117,10 @@ def write(model, rows, attributes):
     where = part if solved else f"epoch {best + 1}"
     print(f"train: best {where} of {len(rows)}{'' if solved else f' ({part})'}"
           f": validation accuracy {accuracy:.4f}; its logits are divided by "
-          f"{attributes[temperature.ATTRIBUTE]}, the temperature")
+          f"the temperature {attributes[temperature.ATTRIBUTE]}")
     if solved and best in (0, len(rows) - 1):
-        print("train: it is at an end of train.penalties: a further one may "
-              "be better")
+        print("train: it is the first or the last of train.penalties; one "
+              "beyond it may be better")
     if numpy_head.VALIDATION in attributes:
         print("train: the head was then fitted again, with validation")
 

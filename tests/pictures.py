@@ -106,7 +106,7 @@ def bad():
             "flat.bmp": (saved(noise(4, 4), "BMP")[:18] + bytes(36),
                          "zero-sized"),
             "head.jpg": (b"\xff\xd8\xff\xe0", "truncated or damaged header"),
-            "bomb.png": (png_header(20000, 20000), "decompression bomb: 20000 "
+            "bomb.png": (png_header(20000, 20000), "too large: 20000 "
                          "x 20000 pixels, 200 megapixels are allowed "
                          "(data.max_megapixels)")}
 

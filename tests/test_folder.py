@@ -83,7 +83,7 @@ def test_bad_files(project, monkeypatch, tmp_path, capsys):
     line = stage(project, monkeypatch, "prepare")
     assert re.match(rf"prepare: {wrong} of {wrong + 32} files are refused, "
                     r"more than data.max_refused_fraction 0.01 allows; the "
-                    r"first: train/hat/bomb.png: decompression bomb: .*; "
+                    r"first: train/hat/bomb.png: too large: .*; "
                     "all: results/refused.json", line), line
     assert os.stat(project.file("data/prepared/train_x.npy")).st_ino == before
     project.set(data__max_refused_fraction=0.5)

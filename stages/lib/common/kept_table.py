@@ -25,7 +25,7 @@ def read(path, key):
         if about["key"] != key:
             return None
         if files.digest(f"{path}.npy", "sha256") != about["sha256"]:
-            raise files.unusable(f"{path}.npy", "its SHA-256 is another")
+            raise files.unusable(f"{path}.npy", "its SHA-256 has changed")
     except (errors.ArtefactError, OSError) as error:
         print(f"not reused: {error}", flush=True)
         return None

@@ -75,7 +75,8 @@ def decode(data, max_megapixels=None, budget=None):
 
     Raises:
         PictureError: empty, not an image, truncated, zero-sized, damaged,
-            a decompression bomb, or its format is not installed.
+            larger than `max_megapixels`, or its
+            format is not installed.
     """
     if not data:
         raise errors.PictureError("empty file")
@@ -87,8 +88,8 @@ def decode(data, max_megapixels=None, budget=None):
             megapixels = image.width * image.height / 1e6
             if max_megapixels and megapixels > max_megapixels:
                 raise errors.PictureError(
-                    f"decompression bomb: {image.width} x {image.height} "
-                    f"pixels, {max_megapixels:g} megapixels are allowed "
+                    f"too large: {image.width} x {image.height} pixels, "
+                    f"{max_megapixels:g} megapixels are allowed "
                     "(data.max_megapixels)")
             with budget.take(memory(megapixels)) if (
                     budget and megapixels > SMALL) else NO_WAIT:

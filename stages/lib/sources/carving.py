@@ -63,9 +63,9 @@ def check_counts(labels, pixels, fractions, names):
     if counts[rarest] < need:
         raise errors.SourceError(
             f"class {rarest} ({text.escaped(names[rarest])}): "
-            f"{counts[rarest]} different images of this class alone in train "
-            f"do not suffice for {need} splits; add images, remove the class, "
-            f"or add the split {' and '.join(fractions)} to the source")
+            f"train has {counts[rarest]} different images of this class only, "
+            f"{need} splits need {need}; add images, remove the class, or add "
+            f"the split {' and '.join(fractions)} to the source")
 
 
 def _counts(labels, ranks):

@@ -53,8 +53,8 @@ def _budget(max_megapixels):
     free = psutil.virtual_memory().available
     need = decoding.memory(max_megapixels)
     print(f"prepare: a picture of {max_megapixels:g} megapixels needs up to "
-          f"{files.readable(need)} of memory; {parallel.CORES} cores, "
-          f"{files.readable(free)} are free", flush=True)
+          f"{files.readable(need)} of memory, on each of {parallel.CORES} "
+          f"cores; {files.readable(free)} are free", flush=True)
     return parallel.MemoryBudget(free)
 
 
