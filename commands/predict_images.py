@@ -13,6 +13,7 @@ if not __package__:    # run as a file
     __import__("stages")    # checks this Python
 
 import json
+import operator
 import os
 import sys
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from stages.lib.common import command_line, errors, parallel, stage, text
 from stages.lib.fusing import predictors
-from stages.lib.images import fitting
+from stages.lib.images import fitting, large_pictures
 from stages.lib.sources import walk
 
 MAX_MEGAPIXELS = 200    # as data.max_megapixels
@@ -51,20 +52,25 @@ def files(images, failed):
     """Yield the files among `images`, those of folders in order of names.
 
     Hidden, system and side files of folders are left out, as `prepare` does.
-    `failed` is called for a folder without files, or that is not entered.
+    `failed` is called for a folder without files, that is not entered, or that
+    cannot be listed.
     """
     for path in images:
         if not os.path.isdir(path):
             yield path
             continue
         empty = True
-        for found in walk.walk(path):
-            inner = os.path.join(path, found.path)
-            if found.reason is None:
-                empty = False
-                yield inner
-            elif not found.reason.startswith(walk.NOT_READ):
-                failed(inner, found.reason)
+        try:
+            for found in walk.walk(path):
+                inner = os.path.join(path, found.path)
+                if found.reason is None:
+                    empty = False
+                    yield inner
+                elif not found.reason.startswith(walk.NOT_READ):
+                    failed(inner, found.reason)
+        except errors.SourceError as error:
+            failed(path, error)
+            continue
         if empty:
             failed(path, "no image in it")
 
@@ -84,7 +90,7 @@ def predict(model, given, failed):
         try:
             return path, model.fitted(fitting.pixels(
                 path, given.max_megapixels))
-        except errors.PictureError as error:
+        except (errors.PictureError, errors.StorageError) as error:
             return path, error
 
     def computed(batch):
@@ -92,35 +98,22 @@ def predict(model, given, failed):
         paths, images = zip(*batch)
         return zip(paths, model.probabilities(np.stack(images)))
 
-    found = batches(parallel.ordered(decoded, files(given.images, failed)),
-                    model.batch, failed)
+    def readable():
+        """Yield pairs of a path and its pixels; report the others."""
+        for path, found in parallel.ordered(
+                decoded, files(given.images, failed)):
+            if isinstance(found, errors.PipelineError):
+                failed(path, found)
+            else:
+                yield path, found
+
+    found = large_pictures.of_one_size(
+        readable(), operator.itemgetter(1), model.batch)
     for pairs in parallel.ordered(computed, found, model.workers):
         for path, p in pairs:
             best = [{"class": model.names[k], "probability": float(p[k])}
                     for k in np.argsort(-p, kind="stable")[:given.top]]
             yield {"file": path, **best[0], "top": best}
-
-
-def batches(images, count, failed):
-    """Yield lists of up to `count` pairs whose pixels have the same size.
-
-    Args:
-        images: pairs of a path and its pixels, or the reason for `failed`.
-        count: largest length of a list.
-        failed: as `predict`.
-    """
-    batch = []
-    for path, found in images:
-        if isinstance(found, errors.PictureError):
-            failed(path, found)
-            continue
-        if batch and (len(batch) == count
-                      or batch[0][1].shape != found.shape):
-            yield batch
-            batch = []
-        batch.append((path, found))
-    if batch:
-        yield batch
 
 
 def main():

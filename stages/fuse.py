@@ -24,11 +24,9 @@ from stages.lib.images import prepared
 from stages.lib.params import params
 from stages.lib.training import head
 
-CANDIDATE = "models/candidate.h5"   # becomes fuse.output after the comparison
-
 
 def save_candidate(given):
-    """Build the fused model and save it as `CANDIDATE`; return the cache key.
+    """Save the fused model as `files.CANDIDATE`; return the cache key.
 
     Args:
         given: `params.Params`.
@@ -49,7 +47,7 @@ def save_candidate(given):
                                  given.train.learning_rate),
                   head.loss(model), ["accuracy"])
     model.optimizer.build(model.trainable_variables)
-    keras_runtime.save_model(model, CANDIDATE, class_names=names,
+    keras_runtime.save_model(model, files.CANDIDATE, class_names=names,
                              resize_mode=given.resize.mode)
     return described["key"]
 
@@ -64,7 +62,7 @@ def main():
         try:
             key = save_candidate(given)
             try:
-                measured = fresh.call(CANDIDATE, given.data.source,
+                measured = fresh.call(files.CANDIDATE, given.data.source,
                                       given.resize.mode)
                 files.write_json("results/parity.json", measured["result"])
                 verdict.judge(measured, key)
@@ -72,7 +70,7 @@ def main():
                 raise errors.ParityError(
                     f"no {output} written: {error}") from error
             os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-            files.put(CANDIDATE, output)
+            files.put(files.CANDIDATE, output)
             result = measured["result"]
             print(f"fuse: {output}: on {result['images']} images, its "
                   "probabilities differ from those of the cached features by "
@@ -85,7 +83,7 @@ def main():
                       "takes that many times as long per image")
         finally:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(CANDIDATE)
+                os.unlink(files.CANDIDATE)
 
 
 if __name__ == "__main__":

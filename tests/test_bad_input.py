@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import sys
+import zipfile
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from conftest import environment, stage, tiny_arrays
 
 from stages.lib.common import keras_runtime
 from stages.lib.common.keras_runtime import keras
+from stages.lib.params import params
 
 PREPARED = "data/prepared/train_x.npy"
 
@@ -57,6 +59,8 @@ def refuse(project, monkeypatch, name, pattern):
      r"pad, .* remove it from the list \(savedmodel can; \[\] exports"),
     ({"fuse__views": ["identity", "hflip"], "export__formats": ["h5"]},
      r".*export: a model that averages fuse.views cannot be exported: set e"),
+    ({"fuse__output": "models/../models/candidate.h5"},
+     r".*fuse.output: models/.*candidate.h5 is a file of the pipeline; write"),
     ({"fuse__views": ["identity", "hflip"], "train__output": "logits"},
      r".*fuse: views averages probabilities: set train.output to softmax"),
     ({"data__validation_fraction": 1.5}, r".*validation_fraction: .*than 1"),
@@ -143,6 +147,38 @@ def test_truncated_npz(project, finished, monkeypatch):
         file.write(whole[:len(whole) // 2])
     project.set(data__source="bad.npz")
     refuse(project, monkeypatch, "prepare", "bad.npz: no arrays can be read")
+
+
+def test_bytes_in_an_npz(project, monkeypatch):
+    """What is no array in an .npz file is named; left-overs are removed."""
+    left = project.file("data/prepared/tmp123.npy.part")    # by kill -9
+    with open(left, "wb"), zipfile.ZipFile(
+            project.file("zipped.npz"), "w") as file:
+        for name in ("x_train", "y_train"):
+            file.writestr(f"{name}.npy", b"no array")
+    project.set(data__source="zipped.npz")
+    refuse(project, monkeypatch, "prepare",
+           r"zipped.npz: x_train: cannot be read \(not an array\)")
+
+
+def test_inputs_change_meanwhile(project, monkeypatch):
+    """A stage fails if its parameters or files change while it runs.
+
+    DVC would record the new ones as the inputs of the old result.
+    """
+    def then(change):
+        """Make a change where the stage reads its parameters."""
+        real = params.read
+        monkeypatch.setattr(params, "read", lambda: (real(), change())[0])
+
+    with monkeypatch.context() as monkeypatch:
+        then(lambda: project.set(train__epochs=16, data__seed=1))
+        refuse(project, monkeypatch, "train", "train.epochs: changed while "
+               "this stage ran, .* run `dvc repro` again")
+        then(lambda: os.utime(project.file("models/head.h5"), ns=(0, 0)))
+        refuse(project, monkeypatch, "evaluate", "models/head.h5: changed ")
+    project.set(train__epochs=16)
+    assert stage(project, monkeypatch, "train") is None
 
 
 def test_descriptor(project, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from conftest import stage, tiny_arrays
 from sklearn.metrics import log_loss
 
-from stages.lib.common import digests, files, seals
+from stages.lib.common import arrays, digests, errors, files, seals
 from stages.lib.common.keras_runtime import tf
 from stages.lib.training import numpy_head
 
@@ -289,6 +289,22 @@ def test_plan_changes_nothing(project):
     assert (done.returncode, done.stdout) == (
         1, "plan_extract: data/resized/train_x.npy: images of 32 px, "
         "resize.side is 40; run `dvc repro resize` first\n")
+
+
+def test_every_bit_of_a_header(tmp_path):
+    """A flipped bit gives an ArtefactError, or an array that can be read."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((3, 2), np.float32))
+    whole, refused = path.read_bytes(), 0
+    for bit in range(8 * 128):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        try:
+            arrays.open_array(str(path))
+        except errors.ArtefactError:
+            refused += 1
+    assert refused > 200
 
 
 def test_rotten_scratch(project, monkeypatch, capsys):

@@ -292,6 +292,15 @@ def test_damaged(project, monkeypatch):
             "SHA-256 differs)", stage(project, monkeypatch, INSPECT))
 
 
+def test_features_older_than_images(project, monkeypatch):
+    """After `prepare` alone, rows of the features can be of other images."""
+    project.set(data__seed=1)
+    assert project.run("dvc repro prepare").returncode == 0
+    assert stage(project, monkeypatch, INSPECT) == (
+        "inspect_features: features: older than data/prepared/train_x.npy; "
+        "run `dvc repro`")
+
+
 def test_difference(project, monkeypatch, capsys):
     """Rows added, removed and changed since a revision are named."""
     project.run("git add dvc.lock && git commit --quiet -m before")

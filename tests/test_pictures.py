@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Decoding of files, and resizing to the side of the backbone."""
+import errno
 import random
 import re
 import sys
@@ -205,6 +206,33 @@ def test_size():
         decoding.decode(panorama, 9.99)
     with pytest.raises(errors.PictureError, match="^truncated$"):
         decoding.decode(png_header(20000, 9), 200)    # was too long
+
+
+def test_files_that_are_not_read(tmp_path, monkeypatch):
+    """A film is not read into memory; a failing disk is not a bad picture."""
+    path = tmp_path / "film.mp4"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)    # without a byte on disk
+    with pytest.raises(errors.PictureError, match="^larger than any picture "
+                       r"of 200 megapixels \(data.max_megapixels\)$"):
+        decoding.read(str(path), 200)
+
+    def fail(*_):
+        """Fail as a disk does."""
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("builtins.open", fail)
+    with pytest.raises(errors.StorageError, match=r"film.mp4: cannot be read "
+                       r"\(Input/output error\)"):
+        decoding.read(str(path))
+
+
+def test_of_one_size():
+    """Images share a batch if they have one size, large ones with few."""
+    images = [np.broadcast_to(np.uint8(0), (*size, 3)) for size in [
+        *3 * [(9, 9)], (9, 8), *3 * [(2000, 3000)], (5000, 9000), (9, 9)]]
+    assert [len(batch) for batch in large_pictures.of_one_size(
+        images, lambda image: image, 2)] == [2, 1, 1, 2, 1, 1, 1]
 
 
 def test_memory_budget():

@@ -128,15 +128,17 @@ def test_rectangles(predict, tmp_path, mode):
     image[10:30] = 240    # what `crop` keeps
     put(str(tmp_path / "square.png"), saved(image, "PNG"))
     put(str(tmp_path / "same.png"), saved(noise(8, 16), "PNG"))
+    put(str(tmp_path / "strip.png"), saved(noise(1, 900), "PNG"))
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numpy_head, "to_probabilities", lambda output, _: (
             seen.extend(output[:, 0]), np.ones((len(output), 3)) / 3)[1])
-        assert predict("square.png", "same.png",
+        assert predict("square.png", "same.png", "strip.png",
                        model=str(tmp_path / "m.h5"))[0] == 0
     expected = {"stretch": 360, "crop": 720, "pad": 180}[mode]
     assert seen[0] == pytest.approx(expected, abs=30)
     assert seen[1] == pytest.approx(noise(8, 16).sum() / 128, abs=0.1)
+    assert len(seen) == 3
 
 
 def foreign(layer, path, change=lambda config: None):

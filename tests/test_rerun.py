@@ -43,7 +43,7 @@ CHANGES = {
             extract__layers=["stages"]),
     "`resize.side`": lambda project: project.set(resize__side=40),
     "the data": other_data,
-    "back to earlier values of all": lambda project: (
+    "all parameters back to earlier values": lambda project: (
         project.run("git checkout params.yaml")),
 }
 

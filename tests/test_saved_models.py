@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 from conftest import stage
+from test_tail import killed_and_resumed
 
-from stages.lib.backbone import backbone
+from stages.lib.backbone import backbone, cuts, layers
 from stages.lib.common import errors, keras_runtime
 from stages.lib.common.keras_runtime import keras, tf
 from stages.lib.params import params
@@ -80,6 +81,31 @@ def test_same_features(tmp_path, make, shape, width, ending):
     extractor = backbone.extractor(backbone.frozen(found, "top"),
                                    str(tmp_path / f"m{ending}"))
     assert np.allclose(extractor(pixels), expected, atol=1e-6)
+
+
+def shared(inputs):
+    """Return a map of layers that are called twice, at two resolutions."""
+    pool, relu = L.MaxPooling2D(name="pool"), L.ReLU()
+    convolution = L.Conv2D(3, 3, name="twice")
+    x = pool(relu(convolution(inputs)))
+    return pool(relu(convolution(x)))
+
+
+@pytest.mark.parametrize("make, expected", [
+    (shared, ["pool", "top"]),
+    (lambda x: L.Dense(7)(L.Flatten()(x)), ["top"])])
+def test_layers_called_twice_and_no_maps(tmp_path, make, expected):
+    """Each call is a layer of its own; `stages` needs no map."""
+    saved = model(make, (32, 32, 3))
+    saved.save(tmp_path / "m.h5")
+    pixels = np.random.default_rng(0).normal(size=(3, 32, 32, 3))
+    found = load(tmp_path / "m.h5")
+    assert layers.resolve(found, ["stages"]) == expected
+    wanted = saved(pixels, training=False).numpy()
+    if wanted.ndim == 4:
+        wanted = wanted.mean(axis=(1, 2))
+        assert cuts.resolve(found, "twice_call_1") == "twice_call_1"
+    assert np.allclose(found(pixels, training=False), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -156,7 +182,9 @@ def test_pipeline(project, tmp_path, monkeypatch, capsys):
     assert "up to date" in project.run("dvc status extract").stdout
     other = shutil.copy(path, tmp_path / "other.h5")
     os.unlink(path)
-    model(inner).save(path)
+    saved = model(inner)
+    saved.trainable = False    # as it is where others froze it
+    saved.save(path)
     assert "models/linked" in project.run("dvc status extract").stdout
     project.set(backbone__application=str(other))    # the same bytes
     capsys.readouterr()
@@ -165,9 +193,12 @@ def test_pipeline(project, tmp_path, monkeypatch, capsys):
     assert "computes 0 of 300" in capsys.readouterr().out
     fused = keras_runtime.load_model(project.file("cifar10.h5"))
     assert fused.get_layer("second").filters == 16
-    project.set(backbone__cut="first")
-    for name in ("extract", "train", "fuse"):
+    project.set(backbone__application=str(path), backbone__cut="first",
+                tail__epochs=2)
+    for name in ("extract", "train"):
         assert stage(project, monkeypatch, name) is None, name
+    killed_and_resumed(project)
+    assert stage(project, monkeypatch, "fuse") is None
     project.set(backbone__application="brought.keras")
     assert "brought.keras: no such file" in stage(
         project, monkeypatch, "extract")

@@ -280,3 +280,31 @@ def test_numpy_head(values, tmp_path):
     pooled = keras.layers.GlobalAveragePooling2D()(maps)
     keras_runtime.save_model(keras.Model(maps, model(pooled)), path)
     assert numpy_head.load(path) is None
+    vector = keras.Input((3,))
+    for layer in (keras.layers.Dense(3, use_bias=False),
+                  keras.layers.Normalization(mean=1.0, variance=2.0),
+                  keras.layers.Normalization(mean=1.0, variance=2.0,
+                                             invert=True)):
+        keras_runtime.save_model(keras.Model(vector, model(layer(vector))),
+                                 path)
+        assert numpy_head.load(path) is None
+
+
+def test_weight_decay_is_of_the_head():
+    """A step takes away from kernels of the head, not from tail or biases."""
+    keras_runtime.reset(0)
+    maps = keras.Input((2, 2, 3))
+    tensor = keras.layers.Conv2D(3, 1, name="tail")(maps)
+    tensor = keras.layers.GlobalAveragePooling2D()(tensor)
+    for name in ("head_hidden_1", "head_output"):
+        tensor = keras.layers.Dense(3, name=name,
+                                    bias_initializer="ones")(tensor)
+    model = keras.Model(maps, tensor)
+    optimizer = head.optimizer("Adam", 0.1, weight_decay=0.5)
+    before = model.get_weights()
+    optimizer.build(model.trainable_variables)
+    optimizer.apply_gradients([(0 * variable, variable) for variable
+                               in model.trainable_variables])
+    changed = {variable.name for variable, old in zip(model.weights, before)
+               if (variable.numpy() != old).any()}
+    assert changed == {"head_hidden_1/kernel:0", "head_output/kernel:0"}

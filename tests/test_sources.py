@@ -180,10 +180,15 @@ def test_table(project, monkeypatch, title, delimiter, values):
 def test_parquet(project, monkeypatch):
     """A Parquet file is the same table."""
     table(project, rows())
-    parquet.write_table(csv.read_csv(project.file("list/labels.csv")),
-                        project.file("list/labels.parquet"))
+    read = csv.read_csv(project.file("list/labels.csv"))
+    parquet.write_table(read, project.file("list/labels.parquet"))
     assert prepare(project, monkeypatch, "list/labels.parquet") is None
     assert sizes(project) == [18, 2, 4]
+    labels = [0.0] * (len(read) - 1) + [float("nan")]    # not null
+    parquet.write_table(read.set_column(1, "class", [labels]),
+                        project.file("list/labels.parquet"))
+    assert f"row {len(read)}: no label" in prepare(
+        project, monkeypatch, "list/labels.parquet")
 
 
 @pytest.mark.parametrize("change, pattern", [

@@ -154,9 +154,10 @@ def test_cut_by_name_index_and_count():
                        "one tensor .* nearest are "
                        "block_1_project_BN and block_2_add"):
         cuts.resolve(whole, "block_2_expand")
-    with pytest.raises(errors.CutError, match="unknown layer 'nowhere'; write "
-                       "top, "):
-        cuts.resolve(whole, "nowhere")
+    for unknown in ("nowhere", "first \u00b2"):
+        with pytest.raises(errors.CutError, match=f"unknown layer '{unknown}'"
+                           "; write top, "):
+            cuts.resolve(whole, unknown)
     with pytest.raises(errors.CutError, match=r"9999 \(no layer\) is "
                        "not a valid cut"):
         cuts.resolve(whole, 9999)

@@ -53,7 +53,7 @@ def resolve(model, cut):
         index = names.index(text)
     elif isinstance(cut, int):
         index = cut
-    elif text.startswith("first ") and text[6:].strip().isdigit():
+    elif text.startswith("first ") and text[6:].strip().isdecimal():
         index = int(text[6:]) - 1
     else:
         raise errors.CutError(

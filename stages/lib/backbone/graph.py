@@ -58,7 +58,12 @@ class Copies:
 
     def set_weights(self):
         """Give each copy, which was called before, its layer's weights."""
-        for old, new in self._pairs.values():
-            new.set_weights(old.get_weights())
-            if isinstance(new, keras.layers.Normalization):
-                new.finalize_state()
+        set_weights(self._pairs.values())
+
+
+def set_weights(pairs):
+    """Give the second layer of each pair the weights of the first."""
+    for old, new in pairs:
+        new.set_weights(old.get_weights())
+        if isinstance(new, keras.layers.Normalization):
+            new.finalize_state()

@@ -101,10 +101,12 @@ def stages(model):
     Resolutions are counted in halvings of the input's height, rounded: layers
     without padding lose a few pixels.
     """
-    final = [layer for layer in model.layers if _rank(layer) == 4][-1]
+    maps = [layer for layer in model.layers if _rank(layer) == 4]
+    if not maps:
+        return []
     last = {_halvings(model, layer): layer for layer in ends(model)}
     return [layer for halvings, layer in last.items()
-            if halvings < _halvings(model, final)]
+            if halvings < _halvings(model, maps[-1])]
 
 
 def resolve(model, wanted):

@@ -3,6 +3,7 @@
 
 A file `.h5` or `.keras`, or the folder of a SavedModel that Keras wrote.
 """
+import collections
 import glob
 import json
 import os
@@ -163,24 +164,34 @@ def _at_side(path, model, side):
                      f"px, resize.side is {side}; set resize.side to "
                      f"{fixed.pop()}")
     pixels = keras.Input((side, side, 3), name=model.inputs[0].name)
-    copies = graph.Copies(_copy)
+    pairs, calls = [], collections.Counter()
+
+    def call(layer, words, named):
+        """Return the output of a copy of `layer`, one for each call of it."""
+        pairs.append((layer, _copy(layer, calls[id(layer)])))
+        calls[id(layer)] += 1
+        return pairs[-1][1](*words, **named)
+
     try:
-        flat = keras.Model(pixels, graph.rebuild(
-            model, pixels, lambda layer, words, named: copies[layer](
-                *words, **named)))
+        flat = keras.Model(pixels, graph.rebuild(model, pixels, call))
     except (ValueError, TypeError) as error:
         raise _error(path, f"cannot be built for images of {side} px: "
                      f"{weights.one_line(error)[:200]}") from error
-    copies.set_weights()
+    graph.set_weights(pairs)
     return flat
 
 
-def _copy(layer):
-    """Return a layer of its own that computes the same; without weights."""
+def _copy(layer, number):
+    """Return a layer of its own that computes the same; without weights.
+
+    A layer that is called several times is as many layers here, so that each
+    has one output; `number` counts from 0.
+    """
+    name = f"{layer.name}_call_{number}" if number else layer.name
     if isinstance(layer, keras.layers.Lambda):    # runs no bytecode again
-        return keras.layers.Lambda(layer.function, name=layer.name,
+        return keras.layers.Lambda(layer.function, name=name,
                                    arguments=layer.arguments)
-    return type(layer).from_config(layer.get_config())
+    return type(layer).from_config({**layer.get_config(), "name": name})
 
 
 def _check_output(path, model):

@@ -8,7 +8,7 @@ import numpy as np
 from stages.lib.backbone import applications
 from stages.lib.common import errors, model_seal
 from stages.lib.common.keras_runtime import keras
-from stages.lib.params import descriptor, params
+from stages.lib.params import descriptor, names, params
 
 
 class ImageNet(params.Group):
@@ -25,6 +25,7 @@ class Random(params.Group):
 
 
 DESCRIPTORS = {"imagenet": ImageNet, "random": Random}
+DESCRIBED = (".yaml", ".yml")
 
 
 def load(build, backbone):
@@ -43,11 +44,10 @@ def load(build, backbone):
         ParameterError: the descriptor is invalid.
     """
     path = backbone.weights
-    if path.endswith((".yaml", ".yml")):
-        described = descriptor.read(path, DESCRIPTORS)
-        if described.kind == "random":
-            keras.utils.set_random_seed(described.seed)
-            return build(), False
+    if are_random(backbone):
+        keras.utils.set_random_seed(descriptor.read(path, DESCRIPTORS).seed)
+        return build(), False
+    if path.endswith(DESCRIBED):
         model = build()
         model.set_weights(_downloaded(backbone))
     elif path.endswith((".h5", ".hdf5")):
@@ -59,6 +59,21 @@ def load(build, backbone):
             "neither a descriptor (.yaml) nor weights (.h5)")
     check_finite(path, model)
     return model, True
+
+
+def are_random(backbone):
+    """Return whether the weights are drawn at random.
+
+    Args:
+        backbone: `params.Backbone`.
+
+    Raises:
+        ParameterError: the descriptor is invalid.
+    """
+    path = backbone.weights
+    return (not names.is_saved_model(backbone.application)
+            and path.endswith(DESCRIBED)
+            and descriptor.read(path, DESCRIPTORS).kind == "random")
 
 
 def check_finite(path, model):

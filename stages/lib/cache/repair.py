@@ -34,7 +34,7 @@ def repair(found):
               if any(out.stage == name for out in broken)]
     with stage.idle(project.stages):
         if not project.folder and "extract" in stages:
-            keep_rows()
+            keep_rows(found)
         replace_objects(found)
         for out in broken:
             move(out.path)
@@ -121,18 +121,32 @@ def restore(path, found):
     os.chmod(path, 0o444)    # as DVC does: it trusts such files
 
 
-def keep_rows():
-    """Keep the features where `extract` finds their good rows."""
+def keep_rows(found):
+    """Keep the features where `extract` finds their good rows.
+
+    An array that the disk cannot read is left out, also in the scratch.
+
+    Args:
+        found: `verification.Verification`.
+    """
     try:
         key = manifest.read()["key"]
     except errors.ArtefactError:
         return
+    unreadable = {os.stat(path).st_ino for path, md5 in found.digests.items()
+                  if md5 is None and os.path.exists(path)}
     folder = lookup.scratch(key)
     if not os.path.exists(f"{folder}/key.json"):
         files.write_json(f"{folder}/key.json", key)
     for table in glob.glob("features/**/*_rows.npy", recursive=True):
         x_path = table.replace("_rows.npy", "_x.npy")
-        if table.startswith(lookup.SCRATCH) or not os.path.exists(x_path):
+        if not os.path.exists(x_path):
+            continue
+        if os.stat(x_path).st_ino in unreadable:
+            if table.startswith(lookup.SCRATCH):
+                os.unlink(x_path)
+            continue
+        if table.startswith(lookup.SCRATCH):
             continue
         aside = f"{folder}/{lookup.PRIOR}/{uuid.uuid4().hex}"
         for path in (x_path, table):

@@ -75,7 +75,8 @@ class Verification:
         found = {out.path: out.md5}
         path = self.project.object(out.md5)
         if out.md5.endswith(".dir") and os.path.exists(path) and (
-                files.digest(path, "md5") == out.md5[:-len(".dir")]):
+                self.digests[path] if path in self.digests
+                else files.digest(path, "md5")) == out.md5[:-len(".dir")]:
             found.update({os.path.join(out.path, entry["relpath"]):
                           entry["md5"] for entry in files.read_json(path)})
         return found
@@ -103,7 +104,7 @@ class Verification:
                        if digests.get(path, "") != known.get(path, "")
                        and path != out.path] or [out.path]
             faults = [Fault(path, self._differs(
-                path, "differs from dvc.lock" + damaged_rows(path)), out)
+                path, "differs from dvc.lock", damaged_rows), out)
                 for path in changed]
         if not faults:
             self.good.update({digest: path for path, digest
@@ -111,9 +112,11 @@ class Verification:
             self.good[out.md5] = out.path
         self.faults += faults
 
-    def _differs(self, path, why):
-        """Return `why`, unless the disk cannot even read the file `path`."""
-        return "cannot be read" if self.digests.get(path, "") is None else why
+    def _differs(self, path, why, more=lambda _: ""):
+        """Return `why` and `more(path)`, unless the disk cannot even read it.
+        """
+        return ("cannot be read" if self.digests.get(path, "") is None
+                else why + more(path))
 
     def _why(self, path, md5):
         """Return what is wrong with a file that is as in dvc.lock, or None.

@@ -3,6 +3,7 @@
 """
 import contextlib
 import os
+import tokenize
 
 import numpy as np
 
@@ -87,7 +88,8 @@ def open_array(path, ndim=None):
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         length = os.path.getsize(path)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, SyntaxError,
+            tokenize.TokenError) as error:    # of NumPy's header
         raise files.unusable(path, error) from error
     if length != array.offset + array.nbytes:
         raise files.unusable(path, f"{length} bytes instead of "

@@ -13,6 +13,7 @@ from stages.lib.common import errors
 SPLITS = ("train", "validation", "test")
 SCORED = SPLITS[1:]    # by `evaluate`
 HEAD = "models/head.h5"    # the trained head, with its tail if there is a cut
+CANDIDATE = "models/candidate.h5"    # becomes fuse.output after its comparison
 HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]    # of each epoch
 PARENT = os.getppid()
 REPAIR = "run `make repair`, then `dvc repro`"

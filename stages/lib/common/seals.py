@@ -40,6 +40,17 @@ def outs(project=""):
             for name, one in stages.items()}
 
 
+def stage_of(file):
+    """Return the DVC project's folder and the name of a stage; ("", None) of
+    a command.
+
+    Args:
+        file: of the stage or command, "…/stages/train.py".
+    """
+    package, stage = os.path.splitext(file)[0].split(os.sep)[-2:]
+    return (FOLDERS[package], stage) if package in FOLDERS else ("", None)
+
+
 def write(file, known=None):
     """Seal the outs of a stage, if its seal is one of them.
 
@@ -47,13 +58,12 @@ def write(file, known=None):
     a new rejected file would change the seal, on which other stages depend.
 
     Args:
-        file: of the stage or command, "…/stages/train.py".
+        file: of the stage or command.
         known: name -> its `digest`, of files that need not be read again.
     """
-    package, stage = os.path.splitext(file)[0].split(os.sep)[-2:]
-    if package not in FOLDERS:
+    project, stage = stage_of(file)
+    if stage is None:
         return
-    project = FOLDERS[package]
     ours, seal = outs(project).get(stage, ()), path(stage, project)
     if seal in ours:
         write_json(seal, {"sha256": {

@@ -5,7 +5,7 @@ import fcntl
 import os
 import sys
 
-from stages.lib.common import errors, seals
+from stages.lib.common import errors, inputs, seals
 
 LOCKS = "logs/locks"
 PROJECT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[".."] * 3))
@@ -16,8 +16,9 @@ def run(main, lock=None):
     """Call `main`, then exit with status 0, or 1 and one line on stderr.
 
     A stage whose DVC was killed may still be writing.  The lock makes the
-    next run of the same stage wait until it has ended.  What a stage wrote is
-    sealed.  Unexpected errors keep their traceback.
+    next run of the same stage wait until it has ended.  A stage fails if its
+    inputs changed meanwhile; what it wrote is sealed.  Unexpected errors keep
+    their traceback.
 
     Args:
         main: function without arguments; it may return `known` for
@@ -31,7 +32,11 @@ def run(main, lock=None):
     try:
         with _lock(lock or name):
             check_folders()
-            seals.write(main.__code__.co_filename, main())
+            file = main.__code__.co_filename
+            before = inputs.state(file)
+            known = main()
+            inputs.check(before, inputs.state(file))
+            seals.write(file, known)
     except (errors.PipelineError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:

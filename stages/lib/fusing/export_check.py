@@ -15,14 +15,17 @@ the second term.  Two things explain the first, and both are measured:
   255 u (2 length + 4); 0 if all places are multiples of 1/128, because then
   a float32 is exact.  All pixels that are nearer to a half than this are
   moved to the other level, and `SAFETY` times the change that this makes is
-  allowed.  Where no pixel is so near, as at 32 -> 160, it is 0.
+  allowed, at most `BLIND` of the spread of probabilities.  Where no pixel is
+  so near, as at 32 -> 160, it is 0.
 """
+import operator
+
 import numpy as np
 
 from stages.lib.common import errors
 from stages.lib.common.keras_runtime import keras
 from stages.lib.fusing import comparison
-from stages.lib.images import rescaling
+from stages.lib.images import large_pictures, rescaling
 from stages.lib.training import head, numpy_head
 
 EXACT = 64    # such parts: 2 weights of 7 bits times a pixel of 8 are exact
@@ -51,19 +54,20 @@ class Reference:
         self._logits = head.gives_logits(model)
         self._rest = keras.Model(model.get_layer("rescale").output,
                                  model.output)
-        self.expected, moved, cached = [
+        self.expected, moved, self.cached = [
             np.concatenate(found) for found in zip(*(
-                self._of(part, top) for part in batches(len(rows))))]
-        self.cached = cached
-        self.resizing = comparison.SAFETY * np.abs(moved - self.expected).max()
+                self._of(part, top) for part in batches(rows)))]
+        self.resizing = min(
+            comparison.SAFETY * np.abs(moved - self.expected).max(),
+            comparison.BLIND * np.ptp(self.expected, axis=0).max())
         self.rounding = self._rounding()
 
     def _of(self, part, top):
         """Return probabilities of some rows: of the fused model, of it with
         pixels moved, and of head(cached features).
         """
-        scaled, moved = self._scaled([self._rows[i][0] for i in part])
-        features = np.stack([self._rows[i][1] for i in part])
+        images, features = map(np.stack, zip(*part))
+        scaled, moved = self._scaled(images)
         expected = self._predict(scaled)
         return (expected, expected if np.array_equal(scaled, moved)
                 else self._predict(moved), numpy_head.to_probabilities(
@@ -73,11 +77,10 @@ class Reference:
     def _scaled(self, images):
         """Return images as the backbone sees them, float32 (k, side, side, 3);
         and the same with the pixels near a half moved to the other level.
+
+        `images` are uint8 (k, h, w, 3).
         """
-        if len({image.shape for image in images}) > 1:
-            return map(np.concatenate, zip(*(
-                self._scaled([image]) for image in images)))
-        pixels = np.stack(images).astype("float32")
+        pixels = images.astype("float32")
         found = rescaling.rescale(pixels, **self._resize).numpy()
         exact = rescaling.rescale(FINE * pixels, **self._resize).numpy() / FINE
         below = np.floor(exact)
@@ -103,7 +106,8 @@ class Reference:
         rows = [*np.linspace(0, len(self._rows) - 1, count // 2).astype(int),
                 *np.argsort(self.expected.max(axis=1))]
         rows = list(dict.fromkeys(rows))[:count]
-        scaled, _ = self._scaled([self._rows[i][0] for i in rows])
+        scaled = np.concatenate([
+            self._scaled(self._rows[i][0][None])[0] for i in rows])
         before = self._predict(scaled)
         with comparison.changed_weights(self._rest, np.random.default_rng(0)):
             change = np.abs(self._predict(scaled) - before).max()
@@ -151,10 +155,11 @@ class Reference:
                 self.cached.argmax(axis=1))).mean())}
 
 
-def batches(count):
-    """Yield ranges of row numbers, `BATCH` each but the last."""
-    for k in range(0, count, comparison.BATCH):
-        yield range(k, min(k + comparison.BATCH, count))
+def batches(rows):
+    """Yield lists of rows of a `sample.Sample`, images of one size each."""
+    return large_pictures.of_one_size(
+        map(rows.__getitem__, range(len(rows))), operator.itemgetter(0),
+        comparison.BATCH)
 
 
 def answers(ask, rows):
@@ -162,12 +167,8 @@ def answers(ask, rows):
 
     Args:
         ask: function, float32 (n, h, w, 3) -> float32 (n, classes).
-        rows: `sample.Sample`; images of one size share batches.
+        rows: `sample.Sample`.
     """
-    found = []
-    for part in batches(len(rows)):
-        images = [rows[i][0][None].astype("float32") for i in part]
-        if len({image.shape for image in images}) == 1:
-            images = [np.concatenate(images)]
-        found += map(ask, images)
-    return np.concatenate(found)
+    return np.concatenate([
+        ask(np.stack([image for image, _ in part]).astype("float32"))
+        for part in batches(rows)])

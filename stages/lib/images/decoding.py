@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Decode image files; give a short reason for a file that is no image."""
 import contextlib
+import errno
 import io
 import os
 import struct
@@ -18,6 +19,10 @@ SIZES = {b"\x89PNG": (16, ">II"), b"BM": (18, "<ii")}    # width, height
 STRIP = 1 << 17    # pixels that become RGB at once: they stay in the cache
 BYTES = 18    # memory a pixel while WebP, the most greedy one, is decoded
 SMALL = 1.0    # megapixels that wait for no memory
+STORED, METADATA = 8, 1 << 26    # largest size of a file: a pixel, and more
+# Of a disk or a machine; a later run can succeed.
+FAILURES = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE,
+            errno.ETIMEDOUT)
 TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
          4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -30,20 +35,30 @@ Image.MAX_IMAGE_PIXELS = None    # `decode` checks the size itself
 warnings.filterwarnings("ignore", module="PIL")    # about metadata
 
 
-def read(path):
+def read(path, max_megapixels=None):
     """Return the bytes of the file `path`; links are followed.
 
     Raises:
-        PictureError: it cannot be read.
+        PictureError: it cannot be read, or is larger than any picture of
+            `max_megapixels`.
+        StorageError: the disk or this machine fails, not the file.
     """
     if not os.path.exists(path):
         raise errors.PictureError("no such file, or a broken link")
     if not os.path.isfile(path):    # reading a pipe would block
         raise errors.PictureError("not a regular file")
     try:
+        if max_megapixels and os.path.getsize(path) > (
+                max_megapixels * 1e6 * STORED + METADATA):
+            raise errors.PictureError(
+                f"larger than any picture of {max_megapixels:g} megapixels "
+                "(data.max_megapixels)")
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
+        if error.errno in FAILURES:
+            raise errors.StorageError(f"{path}: cannot be read "
+                                      f"({error.strerror})") from error
         raise errors.PictureError(f"unreadable: {error.strerror}") from error
 
 

@@ -16,10 +16,10 @@ def pixels(path, limit):
         limit: as `decoding.decode`, in megapixels.
 
     Raises:
-        PictureError: with the reason.
+        PictureError, StorageError: with the reason.
     """
     return decoding.decode(sys.stdin.buffer.read() if path == "-"
-                           else decoding.read(path), limit)
+                           else decoding.read(path, limit), limit)
 
 
 def fit(pixels, shape, mode):
@@ -31,7 +31,14 @@ def fit(pixels, shape, mode):
         mode: resize.mode, for another ratio of height and width.
     """
     height, width = shape
-    scale = {"stretch": Image.Image.resize, "crop": ImageOps.fit,
-             "pad": ImageOps.pad}[mode]
-    return np.asarray(scale(Image.fromarray(pixels), (width, height),
-                            Image.Resampling.BILINEAR))
+    image, bilinear = Image.fromarray(pixels), Image.Resampling.BILINEAR
+    if mode == "pad":    # `ImageOps.pad` fails if a side becomes 0
+        ratio = min(width / image.width, height / image.height)
+        inner = [max(1, round(side * ratio)) for side in image.size]
+        image, whole = image.resize(inner, bilinear), Image.new(
+            "RGB", (width, height))
+        whole.paste(image, [(all_of - part) // 2 for all_of, part in zip(
+            whole.size, inner)])
+        return np.asarray(whole)
+    scale = ImageOps.fit if mode == "crop" else Image.Image.resize
+    return np.asarray(scale(image, (width, height), bilinear))

@@ -67,6 +67,27 @@ def batch_size(shape):
     return max(1, min(BATCH, BATCH_PIXELS // math.prod(shape)))
 
 
+def of_one_size(items, pixels, most):
+    """Yield lists of consecutive items whose images have one size.
+
+    Args:
+        items: an iterable.
+        pixels: function of an item; returns its image, (h, w, 3).
+        most: largest length of a list; lists of large images are shorter.
+    """
+    batch, shape = [], None
+    for item in items:
+        found = pixels(item).shape
+        if batch and (found != shape or len(batch) >= min(
+                most, batch_size(found[:2]))):
+            yield batch
+            batch = []
+        batch.append(item)
+        shape = found
+    if batch:
+        yield batch
+
+
 def batches(images):
     """Yield lists of rows, in order; those of large images are short."""
     rows, pixels = [], 0

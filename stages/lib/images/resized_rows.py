@@ -80,6 +80,6 @@ class ResizedRows:
 
 def _key(given):
     """Return all that resizing depends on besides a file, for JSON."""
-    from stages.lib.images import decoders, jpeg, rescaling    # Pillow
+    from stages.lib.images import decoders, rescaling    # Pillow
     return {**decoders.key(), **given.model_dump(),
-            "resizing": kept_table.code(jpeg, rescaling)}
+            "resizing": kept_table.code(rescaling)}

@@ -6,7 +6,7 @@ from typing import Annotated, Dict, List, Literal, Optional, Union
 from pydantic import (AfterValidator, BaseModel, ConfigDict, Field,
                       field_validator, model_validator)
 
-from stages.lib.common import environment, yaml_models
+from stages.lib.common import environment, files, yaml_models
 from stages.lib.params import names
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -35,6 +35,8 @@ def _model_path(path):
                          "relative to params.yaml")
     if not path.endswith(".h5"):
         raise ValueError(f"{path} does not end with .h5")
+    if os.path.normpath(path) in (files.HEAD, files.CANDIDATE):
+        raise ValueError(f"{path} is a file of the pipeline; write another")
     return path
 
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """A source that is an `.npz` file, as numpy.savez and Keras write them."""
+import glob
+import os
 import shutil
 import tempfile
 import zipfile
@@ -14,6 +16,7 @@ CONTENT = ("an .npz source contains x_train and y_train, optionally the same "
 LETTERS = ("x", "y")    # images, labels; in any capitals
 LARGE = 1 << 28    # bytes of an array that is not held in memory
 BLOCK = 1 << 24    # of it that is unpacked at a time
+FOLDER, PART = "data/prepared", ".npy.part"    # where it is unpacked
 
 
 def load(path):
@@ -26,6 +29,8 @@ def load(path):
     Raises:
         SourceError: missing, truncated, pickled, or an array is missing.
     """
+    for left in glob.glob(f"{FOLDER}/*{PART}"):    # by a run that was killed
+        os.unlink(left)
     try:
         with np.load(path, allow_pickle=False) as file:
             return _arrays(file, path)
@@ -84,9 +89,12 @@ def _read(file, name, path):
     member = name if name in file.zip.namelist() else f"{name}.npy"
     try:
         if file.zip.getinfo(member).file_size < LARGE:
-            return file[name]
+            found = file[name]
+            if not isinstance(found, np.ndarray):    # the bytes of a file
+                raise ValueError("not an array")
+            return found
         with file.zip.open(member) as packed, tempfile.NamedTemporaryFile(
-                dir="data/prepared", suffix=".npy.part") as unpacked:
+                dir=FOLDER, suffix=PART) as unpacked:
             shutil.copyfileobj(packed, unpacked, BLOCK)
             unpacked.flush()
             return np.load(unpacked.name, mmap_mode="r")

@@ -65,7 +65,7 @@ def _examine(root, listed, max_megapixels, budget, known):
     if listed.reason:
         return listed.reason
     try:
-        data = decoding.read(os.path.join(root, listed.file))
+        data = decoding.read(os.path.join(root, listed.file), max_megapixels)
         sha256 = hashlib.sha256(data).digest()
         found = known.get(sha256)
         if found is None:

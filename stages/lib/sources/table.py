@@ -135,6 +135,7 @@ def _parquet(path):
             f"{path}: needs pyarrow: python -m pip install pyarrow"
             ) from error
     table = parquet.read_table(path)
-    columns = [["" if value is None else str(value) for value in
-                column.to_pylist()] for column in table.columns]
+    columns = [["" if value is None or value != value    # NaN
+                else str(value) for value in column.to_pylist()]
+               for column in table.columns]
     return table.column_names, list(zip(*columns))

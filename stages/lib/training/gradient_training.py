@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import psutil
 
-from stages.lib.backbone import backbone, cuts
+from stages.lib.backbone import backbone, cuts, weights
 from stages.lib.common import files, keras_runtime, manifest
 from stages.lib.common.keras_runtime import keras
 from stages.lib.training import head, input_pipeline, tail, temperature
@@ -66,6 +66,8 @@ def fit_tail(given, key, classes, data, validation, options):
         for each epoch of the tail a dictionary with the same names.
     """
     cut, base = key["cut"], backbone.build(given.backbone, key["side"])
+    if weights.are_random(given.backbone):    # which its own seed drew
+        keras.utils.set_random_seed(given.train.seed)
     progress = tail.Progress(
         train=given.train.model_dump(), tail=given.tail.model_dump(),
         backbone=backbone.digest(base), made=manifest.read(),
@@ -73,16 +75,15 @@ def fit_tail(given, key, classes, data, validation, options):
             hashlib.sha256(one.labels.tobytes()).hexdigest()
             for one in (data[1], validation[1])])
     behind = backbone.tail(base, cut)
+    behind.trainable = True    # a saved model can have frozen layers
     if progress.resumable:
         top = head.build(given.train, np.zeros((1, *behind.output_shape[1:])),
                          classes)
         model = tail.join(base, cut, top)
     else:
         print("train: the head, on the frozen tail's output", flush=True)
-        behind.trainable = False
         vectors = [head.outputs(behind, x, "frozen tail")
                    for x in (data[0][0], validation[0])]
-        behind.trainable = True
         top = head.build(given.train, vectors[0], classes)
         history = fit(top, given.train, ([vectors[0]], data[1]),
                       (vectors[1], validation[1]), options)

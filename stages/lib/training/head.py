@@ -115,13 +115,13 @@ def optimizer(name, rate, weight_decay=None):
         name: one of `names.OPTIMIZERS`.
         rate: learning rate, a number or a schedule.
         weight_decay: share of each weight, times the rate, that a step takes
-            away; biases are excluded.  None: as Keras does.
+            away; only kernels of a head are included.  None: as Keras does.
     """
     if weight_decay is None:
         return getattr(keras.optimizers, name)(learning_rate=rate)
     found = getattr(keras.optimizers, name)(learning_rate=rate,
                                             weight_decay=weight_decay)
-    found.exclude_from_weight_decay(var_names=["bias"])
+    found.exclude_from_weight_decay(var_names=[r"^(?!head_\w+/kernel)"])
     return found
 
 

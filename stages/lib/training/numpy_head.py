@@ -82,7 +82,10 @@ def load(path=files.HEAD):
     plain = (len(shape) == 1
              and kinds <= {"InputLayer", "Normalization", "Dense", "Dropout"}
              and all(layer.get("activation", "linear") in (
-                 "linear", "relu", "softmax") for layer, _ in layers)
+                 "linear", "relu", "softmax") and not layer.get("invert")
+                     and (weights.keys() >= {"kernel", "bias"}
+                          or weights.keys() >= {"mean", "variance"})
+                     for layer, weights in layers)
              and layers and "kernel" in layers[-1][1])
     return NumpyHead(tuple(shape), layers) if plain else None
 

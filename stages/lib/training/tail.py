@@ -63,7 +63,8 @@ def train(model, given, data, validation, options, progress):
             layer.trainable = False
     model.compile(
         head.optimizer(given.train.optimizer,
-                       schedule(tail, max(1, tail.epochs * epoch))),
+                       schedule(tail, max(1, tail.epochs * epoch)),
+                       given.train.weight_decay),
         head.loss(model, given.train.label_smoothing), ["accuracy"])
     model.optimizer.build(model.trainable_variables)
     progress.restore(model)
@@ -71,7 +72,7 @@ def train(model, given, data, validation, options, progress):
     for number in range(progress.epochs, tail.epochs):
         if progress.epochs - progress.best_epoch >= given.train.patience:
             break
-        keras.utils.set_random_seed(given.train.seed + number)
+        keras.utils.set_random_seed((given.train.seed + number) % 2**32)
         model.train_function = None    # so that dropout uses this seed
         done = model.fit(
             input_pipeline.shuffled(*data, tail.batch_size, given.train.seed,
