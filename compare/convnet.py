@@ -43,6 +43,7 @@ def labelled(split, side):
     Raises:
         ArtefactError: missing, damaged, or of different runs.
     """
+    seals.check_order("prepare", "resize")
     seals.check("resize", f"data/resized/{split}_x.npy")
     seals.check("prepare", f"data/prepared/{split}_y.npy")
     images = arrays.open_array(f"data/resized/{split}_x.npy", ndim=4)

@@ -144,9 +144,13 @@ def main():
     write(*found)
     if not resumed:
         timings.record(files.digest(files.HEAD, "sha256"), seconds)
+
+
+def forget_progress():
+    """Remove the state of the tail's training."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(tail.PROGRESS)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, finish=forget_progress)

@@ -11,7 +11,8 @@ import pytest
 from conftest import CLASSES, environment, relist, stage
 from PIL import Image
 
-from stages.lib.common import files, manifest, seals
+from compare import convnet
+from stages.lib.common import errors, files, manifest, seals
 from stages.lib.inspection import cached_features, difference, neighbours
 
 INSPECT = "commands.inspect_features"
@@ -296,9 +297,15 @@ def test_features_older_than_images(project, monkeypatch):
     """After `prepare` alone, rows of the features can be of other images."""
     project.set(data__seed=1)
     assert project.run("dvc repro prepare").returncode == 0
-    assert stage(project, monkeypatch, INSPECT) == (
-        "inspect_features: features: older than data/prepared/train_x.npy; "
-        "run `dvc repro`")
+    assert re.fullmatch(
+        r"inspect_features: data/prepared/train_\w+.npy: newer than what "
+        "resize made of it; run `dvc repro`",
+        stage(project, monkeypatch, INSPECT))
+    with pytest.raises(errors.ArtefactError, match="newer than what resize"):
+        convnet.labelled("train", 32)    # of compare
+    open(project.file("dvc.lock"), "w", encoding="utf-8").close()
+    assert re.match("inspect_features: dvc.lock: damaged; restore it from git",
+                    stage(project, monkeypatch, INSPECT))
 
 
 def test_difference(project, monkeypatch, capsys):

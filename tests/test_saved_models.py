@@ -92,7 +92,7 @@ def shared(inputs):
 
 
 @pytest.mark.parametrize("make, expected", [
-    (shared, ["pool", "top"]),
+    (shared, ["re_lu", "top"]),
     (lambda x: L.Dense(7)(L.Flatten()(x)), ["top"])])
 def test_layers_called_twice_and_no_maps(tmp_path, make, expected):
     """Each call is a layer of its own; `stages` needs no map."""

@@ -53,7 +53,7 @@ def _changed_resize():
     """
     if not os.path.exists("dvc.lock"):
         return []
-    stages = yaml_models.read("dvc.lock").get("stages", {})
+    stages = (yaml_models.read("dvc.lock") or {}).get("stages", {})
     before = stages.get("fuse", {}).get("params", {}).get("params.yaml", {})
     now = params.read().resize.model_dump()
     return [f"resize.{name}" for name, value in now.items()

@@ -64,9 +64,7 @@ class Project:
                          for out in locked["stages"].get(stage, {}).get(
                              "outs", ())]
         except (KeyError, TypeError, AttributeError) as error:
-            raise errors.ArtefactError(
-                f"{lock}: damaged; restore it from git, or delete it and run "
-                "`dvc repro`") from error
+            raise seals.damaged_lock(lock) from error
 
     def objects(self):
         """Return path -> md5 of its name, of all objects of DVC's cache."""

@@ -17,6 +17,8 @@ CANDIDATE = "models/candidate.h5"    # becomes fuse.output after its comparison
 HISTORY = ["accuracy", "val_accuracy", "loss", "val_loss"]    # of each epoch
 PARENT = os.getppid()
 REPAIR = "run `make repair`, then `dvc repro`"
+HIDDEN = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir",
+          "$recycle.bin", "system volume information", "lost+found")
 
 
 @contextlib.contextmanager
@@ -96,6 +98,12 @@ def link(path, name):
         except OSError:
             shutil.copyfile(path, part)
         put(part, name)
+
+
+def is_hidden(name):
+    """Return whether a file or folder of this name is hidden or a system's.
+    """
+    return name.startswith(".") or name.lower() in HIDDEN
 
 
 def digest(path, algorithm, count=None):

@@ -5,19 +5,19 @@ When a stage has ended, DVC hashes its dependencies and reads params.yaml.
 What was changed while the stage ran would be recorded as the input of a result
 that was made from something else, and no later run would notice.
 """
+import hashlib
 import os
 import re
 
-from stages.lib.common import errors, seals, watched_files, yaml_models
+from stages.lib.common import errors, files, seals, watched_files, yaml_models
 
 LINKS = watched_files.IMAGES, watched_files.MODEL    # stages write them
+TEXT = (".py", ".yaml", ".lock")    # may be written again without a change
 SHOWN = 3
 
 
 def state(file):
-    """Return name -> value of the parameters, size and time of the files.
-
-    Hidden files are left out: viewers of folders write some.
+    """Return name -> what it is, for parameters, files and folders.
 
     Args:
         file: of the stage, "…/stages/train.py"; {} is returned for others.
@@ -25,14 +25,17 @@ def state(file):
     project, stage = seals.stage_of(file)
     if stage is None:
         return {}
-    found = yaml_models.read(f"{project}dvc.yaml")["stages"].get(stage, {})
+    described = yaml_models.read(f"{project}dvc.yaml")["stages"].get(stage, {})
     values, ours = (yaml_models.read(path) for path in (
         "params.yaml", f"{project}params.yaml"))
-    paths = [os.path.normpath(project + re.sub(
-        r"\$\{([\w.]+)\}", lambda name: str(_value(values, name[1])), path))
-        for path in found.get("deps", ())]
-    return {**{name: _value(ours, name) for name in found.get("params", ())},
-            **{path: _about(path) for dep in paths for path in _files(dep)}}
+    found = {name: _value(ours, name) for name in described.get("params", ())}
+    for dep in described.get("deps", ()):
+        path = os.path.normpath(project + re.sub(
+            r"\$\{([\w.]+)\}", lambda name: str(_value(values, name[1])), dep))
+        if path not in LINKS:
+            found.update(_of_folder(path) if os.path.isdir(path)
+                         else {path: _of_file(path)})
+    return found
 
 
 def check(before, after):
@@ -42,9 +45,7 @@ def check(before, after):
         before, after: what `state` returned.
     """
     changed = [name for name in sorted({**before, **after})
-               if before.get(name) != after.get(name)
-               and (not name.startswith(LINKS)
-                    or name in before and name in after)]
+               if before.get(name) != after.get(name)]
     if changed:
         more = len(changed) - SHOWN
         raise errors.PipelineError(
@@ -60,21 +61,31 @@ def _value(values, name):
     return values
 
 
-def _files(path):
-    """Yield the path of a file, or of those in a folder."""
-    if not os.path.isdir(path):
-        yield path
+def _of_folder(path):
+    """Return folder -> number and digest of its files, for all in `path`.
+
+    One number a folder: there may be a million files.  Hidden files are left
+    out: viewers of folders write some.
+    """
+    found = {}
     for folder, folders, names in os.walk(path):
         folders[:] = [name for name in folders
-                      if not name.startswith((".", "__pycache__"))]
+                      if not files.is_hidden(name) and name != "__pycache__"]
+        count = total = 0
         for name in names:
-            if not name.startswith("."):
-                yield os.path.join(folder, name)
+            if not files.is_hidden(name):
+                about = f"{name} {_of_file(os.path.join(folder, name))}"
+                count, total = count + 1, total ^ int.from_bytes(
+                    hashlib.sha256(os.fsencode(about)).digest()[:8], "big")
+        found[folder] = count, total
+    return found
 
 
-def _about(path):
-    """Return size and time of a file, of that behind a link; or None."""
+def _of_file(path):
+    """Return size and time of a file, the digest of a text; None: missing."""
     try:
+        if path.endswith(TEXT):
+            return files.digest(path, "sha256")
         found = os.stat(path)
     except OSError:
         return None

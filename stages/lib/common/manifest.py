@@ -4,13 +4,12 @@ import hashlib
 import json
 import os
 
-from stages.lib.common import arrays, errors, files, seals, yaml_models
+from stages.lib.common import arrays, errors, files, seals
 
 PATH = "features/manifest.json"
 EVALUATION = "evaluation/"    # its arrays have a manifest of their own
 EVALUATION_PATH = f"features/{EVALUATION}manifest.json"
 PATHS = PATH, EVALUATION_PATH
-LOCK = "dvc.lock"
 VIEWS_README = "features/views/README.txt"
 FIXED = EVALUATION_PATH, VIEWS_README    # of folders that may have no arrays
 REPAIR = files.REPAIR
@@ -78,31 +77,14 @@ def features(name):
     return array
 
 
-def check_rows():
-    """Raise an ArtefactError if `prepare` or `resize` ran after `extract`.
-
-    Rows of the features could then be those of other images.
-    """
-    if not os.path.exists(LOCK):    # the stages were run without DVC
-        return
-    stages = yaml_models.read(LOCK).get("stages", {})
-    for earlier, later in [("prepare", "resize"), ("resize", "extract")]:
-        made = {out["path"]: out.get("md5")
-                for out in stages.get(earlier, {}).get("outs", ())}
-        for dep in stages.get(later, {}).get("deps", ()):
-            if made.get(dep["path"], dep.get("md5")) != dep.get("md5"):
-                raise errors.ArtefactError(
-                    f"features: older than {dep['path']}; run `dvc repro`")
-
-
 def labelled(split):
     """Return the features of `split` and their labels, integer (n,).
 
     Raises:
-        ArtefactError: as `features` and `check_rows`; the labels are damaged,
-            or their number differs.
+        ArtefactError: as `features` and `seals.check_order`; the labels are
+            damaged, or their number differs.
     """
-    check_rows()
+    seals.check_order("prepare", "resize", "extract")
     x = features(split)
     path = f"data/prepared/{split}_y.npy"
     seals.check("prepare", path)

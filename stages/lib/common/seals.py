@@ -14,6 +14,7 @@ from stages.lib.common import arrays, digests, errors, files, yaml_models
 
 FOLDERS = {"stages": "", "compare": "compare/"}    # package -> DVC project
 WHOLE = "fuse.output"    # the one out that params.yaml names
+LOCK = "dvc.lock"
 
 
 def path(stage, project=""):
@@ -122,6 +123,35 @@ def check(stage, *names, project="", known=None):
             raise errors.ArtefactError(
                 f"{name}: damaged: its SHA-256 differs from that in {seal}; "
                 f"{files.REPAIR}")
+
+
+def check_order(*stages):
+    """Raise an ArtefactError if one of `stages` ran again, and the next not.
+
+    What the next one wrote could then be of other images, row by row.  DVC
+    records what each stage has read and written.
+    """
+    if not os.path.exists(LOCK):    # the stages were run without DVC
+        return
+    try:
+        locked = yaml_models.read(LOCK)["stages"]
+        for earlier, later in zip(stages, stages[1:]):
+            made = {out["path"]: out["md5"]
+                    for out in locked.get(earlier, {}).get("outs", ())}
+            for dep in locked.get(later, {}).get("deps", ()):
+                if made.get(dep["path"], dep["md5"]) != dep["md5"]:
+                    raise errors.ArtefactError(
+                        f"{dep['path']}: newer than what {later} made of it; "
+                        "run `dvc repro`")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise damaged_lock(LOCK) from error
+
+
+def damaged_lock(name):
+    """Return the ArtefactError about a dvc.lock."""
+    return errors.ArtefactError(
+        f"{name}: damaged; restore it from git, or delete it and run "
+        "`dvc repro`")
 
 
 def write_json(name, content):

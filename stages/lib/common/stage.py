@@ -12,7 +12,7 @@ PROJECT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[".."] * 3))
 TRACKED = ("data/prepared", "data/resized", "features", "models", "results")
 
 
-def run(main, lock=None):
+def run(main, lock=None, finish=lambda: None):
     """Call `main`, then exit with status 0, or 1 and one line on stderr.
 
     A stage whose DVC was killed may still be writing.  The lock makes the
@@ -24,6 +24,7 @@ def run(main, lock=None):
         main: function without arguments; it may return `known` for
             `seals.write`.
         lock: name of the stage to exclude; by default, of the running file.
+        finish: called when the stage has ended well.
     """
     use_utf8(main)
     if not os.path.exists("params.yaml"):    # started from another folder
@@ -37,6 +38,7 @@ def run(main, lock=None):
             known = main()
             inputs.check(before, inputs.state(file))
             seals.write(file, known)
+            finish()
     except (errors.PipelineError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:

@@ -6,7 +6,8 @@ import math
 import numpy as np
 from PIL import Image
 
-from stages.lib.common import arrays, errors, files
+from stages.lib.cache import row_store
+from stages.lib.common import arrays, digests, errors, files
 
 
 def sprite(cached, chosen, side):
@@ -45,18 +46,50 @@ def encoded(picture, kind, **options):
     return buffer.getvalue()
 
 
-def pictures(split, count):
-    """Return the images of `split`, uint8 (count, h, w, 3), memory-mapped.
+class Resized:
+    """Resized images, each compared with its features when it is read.
 
-    The prepared images, or for a folder the resized ones.
+    DVC has no copy of them, so it leaves those of another version in place
+    when it restores an earlier commit.
+    """
+
+    def __init__(self, split, pixels):
+        """Open the digests of the images that have features.
+
+        Args:
+            split: their split.
+            pixels: uint8 (n, h, w, 3).
+        """
+        table = arrays.open_array(row_store.paths("features", split)[1], 1)
+        self._split, self._pixels, self._images = split, pixels, table["image"]
+
+    def __getitem__(self, row):
+        """Return an image, uint8 (h, w, 3).
+
+        Raises:
+            ArtefactError: it is not the one that the features are of.
+        """
+        found = np.ascontiguousarray(self._pixels[row])
+        if (digests.of_rows([found])[0] != self._images[row]).any():
+            raise errors.ArtefactError(
+                f"data/resized/{self._split}_x.npy: of other images than the "
+                "features; run `dvc repro resize`")
+        return found
+
+
+def pictures(split, count):
+    """Return the `count` images of `split`: each row is uint8 (h, w, 3).
+
+    The prepared images, memory-mapped; for a folder, the `Resized` ones.
     """
     path = f"data/prepared/{split}_x.npy"
     found = arrays.open_array(path, ndim=4)
-    if not found.size:
+    of_files = not found.size
+    if of_files:
         path = f"data/resized/{split}_x.npy"
         found = arrays.open_array(path, ndim=4)
     if len(found) != count:
         raise errors.ArtefactError(
             f"{path} has {len(found)} rows, features/{split}"
             f"_x.npy {count}; run `dvc repro`")
-    return found
+    return Resized(split, found) if of_files else found

@@ -35,7 +35,9 @@ def _model_path(path):
                          "relative to params.yaml")
     if not path.endswith(".h5"):
         raise ValueError(f"{path} does not end with .h5")
-    if os.path.normpath(path) in (files.HEAD, files.CANDIDATE):
+    if path != os.path.normpath(path):    # DVC would write it otherwise
+        raise ValueError(f"write {path} as {os.path.normpath(path)}")
+    if path in (files.HEAD, files.CANDIDATE):
         raise ValueError(f"{path} is a file of the pipeline; write another")
     return path
 

@@ -74,7 +74,7 @@ def _folders(path):
     """Return the names of the folders in a folder, hidden ones left out."""
     try:
         return sorted(entry.name for entry in os.scandir(path)
-                      if entry.is_dir() and not walk.is_hidden(entry.name))
+                      if entry.is_dir() and not files.is_hidden(entry.name))
     except OSError as error:
         raise errors.SourceError(f"{error.filename}: cannot be listed "
                                  f"({error.strerror})") from error

@@ -3,11 +3,9 @@
 import os
 from typing import NamedTuple, Optional
 
-from stages.lib.common import errors
+from stages.lib.common import errors, files
 
 NOT_READ = "not read: "    # prefix of reasons that are not errors
-HIDDEN = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir",
-          "$recycle.bin", "system volume information", "lost+found")
 SIDE_FILES = ("txt", "md", "rst", "log", "json", "jsonl", "csv", "tsv", "xml",
               "yaml", "yml", "html", "ini", "cfg", "npy", "npz", "mat", "pkl",
               "parquet", "cache", "dvc", "py", "ipynb", "sh")
@@ -61,12 +59,6 @@ def walk(root, splits=()):
             yield Listed(os.path.join(inner, name), _file_reason(name))
 
 
-def is_hidden(name):
-    """Return whether a file or folder of this name is hidden or a system's.
-    """
-    return name.startswith(".") or name.lower() in HIDDEN
-
-
 def kind(name):
     """Return the ending of a file's name, such as ".txt"; "" if none."""
     return os.path.splitext(name)[1].lower()
@@ -80,7 +72,7 @@ def _stop(error):
 
 def _folder_reason(path, name):
     """Return why a folder is not entered, or None."""
-    if is_hidden(name):
+    if files.is_hidden(name):
         return NOT_READ + "hidden"
     if os.path.islink(path):
         return LINK
@@ -89,7 +81,7 @@ def _folder_reason(path, name):
 
 def _file_reason(name):
     """Return why a file is not read, or None."""
-    if is_hidden(name):
+    if files.is_hidden(name):
         return NOT_READ + "hidden"
     if kind(name)[1:] in SIDE_FILES:
         return NOT_READ + kind(name)
