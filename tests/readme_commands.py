@@ -68,9 +68,24 @@ def run_commands(project, finished):
     return out
 
 
+def shared(project):
+    """Whoever has the commit and the storage computes nothing again."""
+    project.run("git add --all; git commit --quiet --message shared")
+    other = Project(f"{project.folder}/other")
+    project.run(f"git clone --quiet . {other.path}")
+    done = other.run("dvc pull --run-cache")
+    assert done.returncode == 0, done.stdout
+    done = other.run("dvc repro")
+    assert done.returncode == 0, done.stdout
+    assert "extract: computes 0 of" in done.stdout    # links a saved model
+    assert set(re.findall(r"Running stage '(\w+)'", done.stdout)) == {
+        "resize", "extract"}
+    assert other.md5() == project.md5()
+
+
 def finish(project):
     """Wait until no experiment is queued or running."""
-    for _ in range(40):
+    for _ in range(120):
         status = project.run("dvc queue status").stdout
         if not re.search("Queued|Running", status):
             return
@@ -109,6 +124,7 @@ def test_commands(project, finished):
     shown = project.run("dvc exp show --csv").stdout
     for rate in ("0.0005", "0.005"):
         assert rate in shown
+    shared(project)
     page = project.file("dvc_plots/index.html")
     with open(page, encoding="utf-8") as file:
         html = file.read()

@@ -5,7 +5,6 @@ import os
 import sys
 
 import numpy as np
-import parts
 import pytest
 from conftest import ROOT
 
@@ -105,9 +104,3 @@ def test_names_are_those_of_keras():
         if isinstance(value, type) and issubclass(value, base)
         and value is not base)
     assert sorted(names.VIEW_PARTS) == sorted(views.PARTS)
-
-
-@pytest.mark.parametrize("application", ["MobileNet", "AlexNet"])
-def test_parts(application):
-    """Two applications through all parts; `.ci/run` takes one per family."""
-    parts.check(application)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import environment, stage, tiny_arrays
 
-from stages.lib.common import keras_runtime
+from stages.lib.common import arrays, keras_runtime
 from stages.lib.common.keras_runtime import keras
 from stages.lib.params import params
 
@@ -192,6 +192,20 @@ def test_inputs_change_meanwhile(project, monkeypatch):
     assert stage(project, monkeypatch, "train") is None
 
 
+def test_interrupted_and_linked(project, monkeypatch):
+    """Ctrl-C leaves nothing half-written; a folder of outs is no link."""
+    def interrupt(*_):
+        """Do as Ctrl-C does, while an array is written."""
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arrays.ArrayWriter, "append", interrupt)
+        refuse(project, patch, "prepare", "interrupted; no incomplete file")
+    os.rename(project.file("results"), project.file("elsewhere"))
+    os.symlink("elsewhere", project.file("results"))
+    refuse(project, monkeypatch, "evaluate", "results: is a link, behind whic")
+
+
 def test_descriptor(project, monkeypatch):
     """A descriptor's keys are checked like parameters."""
     with open(project.file("d.yaml"), "w", encoding="utf-8") as file:
@@ -205,6 +219,8 @@ def test_no_network(project, monkeypatch):
     """A failed download names the file to copy and the parameter to set."""
     monkeypatch.setenv("HOME", project.path)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
     project.set(data__source="data/raw/cifar10.yaml")
     refuse(project, monkeypatch, "prepare", "CIFAR-10 cannot be downloaded "
            ".*use an .npz .* set data.source to its path")

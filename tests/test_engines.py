@@ -192,6 +192,7 @@ def test_plan_names_the_fastest(project, monkeypatch, capsys):
             "images/s\n") in text
 
 
+@pytest.mark.slow
 def test_benchmark_of_gpus(frozen, monkeypatch):
     """It refuses without a GPU, and measures each batch on the processor.
 
@@ -220,6 +221,7 @@ def test_benchmark_of_gpus(frozen, monkeypatch):
         assert same or batch > 1
 
 
+@pytest.mark.slow
 def test_matrix_rates(monkeypatch):
     """The benchmark's limit is the best of several libraries."""
     monkeypatch.syspath_prepend(os.path.join(ROOT, "benchmarks"))

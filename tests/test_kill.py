@@ -12,6 +12,7 @@ from kill_extract import processes, remove_incomplete, rounds, start
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+@pytest.mark.slow
 def test_kill(finished, tmp_path):
     """Kill DVC and the stage at a random moment of each stage in turn.
 

@@ -66,12 +66,12 @@ def start_browser(tmp_path):
 
 def until(condition):
     """Wait for a true value of `condition`, return it."""
-    for _ in range(100):
+    for _ in range(600):
         value = condition()
         if value:
             return value
         time.sleep(0.1)
-    pytest.fail("the page did not answer within 10 s")
+    pytest.fail("the page did not answer within 60 s")
 
 
 def move(browser, place, button=False):

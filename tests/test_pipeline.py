@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """`dvc repro` from end to end: its files and its output."""
 import json
+import os
+import runpy
 import subprocess
 
 import h5py
@@ -87,6 +89,28 @@ def test_script_leaves_the_model_here(finished, tmp_path):
             == f"cifar10.h5: test accuracy {accuracy:.4f}")
     with open(finished.file("cifar10.h5"), "rb") as file:
         assert file.read() == (tmp_path / "cifar10.h5").read_bytes()
+
+
+def test_script_writes_no_damaged_model(project, tmp_path, monkeypatch):
+    """A damaged model is not copied; a folder that is missing is one line."""
+    with open(project.file("cifar10.h5"), "rb") as file:
+        data = bytearray(file.read())
+    data[len(data) // 2] ^= 1
+    os.unlink(project.file("cifar10.h5"))    # it may be a hard link
+    with open(project.file("cifar10.h5"), "wb") as file:
+        file.write(data)
+    project.run("dvc commit --force fuse export")    # DVC has not noticed
+    done = subprocess.run([project.file("0-transfer.py")], cwd=tmp_path,
+                          env=environment(), text=True, check=False,
+                          stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr.endswith("0-transfer.py: damaged, see above; no new "
+                                "cifar10.h5 is written\n"), done.stderr
+    assert not (tmp_path / "cifar10.h5").exists()
+    script = runpy.run_path(project.file("0-transfer.py"))
+    with pytest.raises(SystemExit, match="^0-transfer.py: .*/none/c.h5 cannot "
+                       "be written here .No such file or directory.$"):
+        script["copy"](__file__, f"{tmp_path}/none/c.h5")
 
 
 @pytest.mark.slow

@@ -196,6 +196,20 @@ def test_params_are_leaves_that_someone_reads(folder, model):
             assert above.startswith("  # "), line
 
 
+def test_first_stage_of_a_change():
+    """What the README's table says of a parameter, dvc.yaml says, too."""
+    stages = pipeline()["stages"]
+    for names, first in re.findall(
+            r"^\| (`[a-z_.]+`.*?) \| (\w+),", text("README.md"), re.M):
+        group = None
+        for name in re.findall("`([a-z_.]+)`", names):
+            group = group if name.startswith(".") else name.split(".")[0]
+            name = f"{group}{name}" if name.startswith(".") else name
+            assert name in stages[first]["params"], name
+            assert all(name not in stages[earlier].get("params", ())
+                       for earlier in STAGES[:STAGES.index(first)]), name
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_python_files(name):
     """Shebang, mode, end of file, and a docstring for everything."""
@@ -256,7 +270,8 @@ def test_artefacts_are_ignored_and_the_lock_is_not():
 
 
 @pytest.mark.parametrize("name", [
-    name for name in SOURCES if name.startswith(("benchmarks/", "study/"))])
+    name for name in SOURCES
+    if name.startswith(("benchmarks/", "study/", "tests/"))])
 def test_names_of_stages_exist(name):
     """What no test runs uses no name of the pipeline's code that is gone."""
     tree, modules = ast.parse(text(name)), {}

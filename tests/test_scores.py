@@ -16,7 +16,7 @@ from stages.lib.fusing import parity, verdict
 from stages.lib.params import params
 from stages.lib.results import calibration, scores
 from stages.lib.training import (
-    head, input_pipeline, numpy_head, tail, temperature)
+    gradient_training, head, input_pipeline, numpy_head, tail, temperature)
 
 
 def test_interval_and_loss():
@@ -221,6 +221,29 @@ def test_schedule(warm_up, expected):
         batch_norm="train"), 10)
     assert [float(rate(k)) for k in (0, 2, 6, 10)] == pytest.approx(
         expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("decay, expected", [
+    ("none", 0.1), ("cosine", 0.1 * (1 + np.cos(0.75 * np.pi)) / 2)])
+def test_decay(decay, expected):
+    """The rate of the head stays, or falls to 0 behind the last of 4 steps."""
+    keras_runtime.reset(0)
+    x, y = np.eye(4, dtype="float32"), np.eye(4)
+    model = head.build(train(), x, 4)
+    gradient_training.fit(model, train(decay=decay), ([x], y), (x, y),
+                          {"callbacks": []})
+    assert float(model.optimizer.learning_rate) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("output", ["softmax", "logits"])
+def test_smoothing(output):
+    """A share of each label is spread over all classes in the loss."""
+    model = head.build(train(output=output), np.eye(3), 4)
+    p, label = np.array([[0.1, 0.2, 0.3, 0.4]]), np.eye(4)[[1]]
+    wanted = -(np.log(p) * (0.8 * label + 0.2 / 4)).sum()
+    assert float(head.loss(model, 0.2)(
+        label, np.log(p) if output == "logits" else p)) == pytest.approx(
+            wanted, rel=1e-5)
 
 
 def test_feed_draws_every_view_of_every_image():

@@ -280,9 +280,9 @@ def test_counts_are_those_of_the_source(project, monkeypatch):
     """The images of a class are counted before any split is carved."""
     classes(project.file("source"), 2)
     assert prepare(project, monkeypatch) == (
-        "prepare: class 0 (coat): train has 2 different images of this class "
-        "only, 3 splits need 3; add images, remove the class, or add the "
-        "split test and validation to the source")
+        "prepare: class 0 (coat): 2 different images in train are of this "
+        "class only, 3 splits need 3; add images, remove the class, or add "
+        "the split test and validation to the source")
 
 
 def test_large_arrays_stay_on_disk(project, monkeypatch):

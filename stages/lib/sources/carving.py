@@ -63,9 +63,9 @@ def check_counts(labels, pixels, fractions, names):
     if counts[rarest] < need:
         raise errors.SourceError(
             f"class {rarest} ({text.escaped(names[rarest])}): "
-            f"train has {counts[rarest]} different images of this class only, "
-            f"{need} splits need {need}; add images, remove the class, or add "
-            f"the split {' and '.join(fractions)} to the source")
+            f"{counts[rarest]} different images in train are of this class "
+            f"only, {need} splits need {need}; add images, remove the class, "
+            f"or add the split {' and '.join(fractions)} to the source")
 
 
 def _counts(labels, ranks):

@@ -8,7 +8,7 @@ or the classes directly in it.  `split_names` has other names of the splits.
 import os
 import unicodedata
 
-from stages.lib.common import errors
+from stages.lib.common import errors, files
 from stages.lib.sources import (
     picture_files, rejected_files, split_names, walk)
 
