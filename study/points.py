@@ -85,6 +85,20 @@ def read(path):
                 raise errors.ParameterError(
                     f"{path}: questions.{name}: {word!r} becomes the name of "
                     "an experiment; use letters, digits and _")
+    for point in points(study):
+        if "data.source" not in point.settings:
+            raise errors.ParameterError(
+                f"{path}: questions.{point.question}.points.{point.name}: "
+                "no data.source; name it here, or in settings")
+    for name, source in study.sources.items():
+        before = {name}
+        while source.of in study.sources:
+            if source.of in before:
+                raise errors.ParameterError(
+                    f"{path}: sources.{name}: leads back to {source.of}; "
+                    "name an .npz file in `of`")
+            before.add(source.of)
+            source = study.sources[source.of]
     return study
 
 

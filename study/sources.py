@@ -58,6 +58,9 @@ def make(name, sources, seed, clone):
         seed: of the point, for sources that are drawn again.
         clone: folder in which the features of its origin were extracted last,
             if it is made without suspects.
+
+    Raises:
+        SourceError: as `resolve`; or the origin contains no such arrays.
     """
     source = sources[name]
     drawn = source.seed + seed if source.redraw else source.seed
@@ -69,9 +72,15 @@ def make(name, sources, seed, clone):
     else:
         origin = (make(source.of, sources, seed, clone)
                   if source.of in sources else resolve(source.of))
-        with np.load(origin) as file:
-            arrays = {key: file[key] for key in file.files}
-        _change(arrays, source, drawn)
+        try:
+            with np.load(origin) as file:
+                arrays = {key: file[key] for key in file.files}
+            _change(arrays, source, drawn)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise errors.SourceError(
+                f"{origin}: no x_train and y_train can be read from it "
+                f"({error}); name an .npz file in sources.{name}.of"
+                ) from error
     with files.replacing(target) as file:
         np.savez(file, **arrays)
     return target

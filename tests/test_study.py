@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, Project, clone, environment, images
 from kill_extract import processes
 
-from stages.lib.common import files
+from stages.lib.common import errors, files
 from study import points, sources, table
 
 SCORES = ("train_images", "validation", "validation_low", "test", "test_high",
@@ -143,6 +143,27 @@ def test_derived_sources(tmp_path, monkeypatch):
     assert (noisy["y_train"] != few["y_train"]).sum() == 20
     assert (noisy["x_train"] == few["x_train"]).all()
     assert (noisy["y_test"] == y[:9]).all()
+
+
+@pytest.mark.parametrize("text, line", [
+    ("sources: {}", "questions.a.points.b: no data.source; name it here"),
+    ("settings: {data.source: x}\nsources: {x: {of: y}, y: {of: x}}",
+     "sources.x: leads back to x; name an .npz file")])
+def test_bad_studies(tmp_path, text, line):
+    """A point without data, and a source that is made of itself."""
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"{text}\nquestions: {{a: {{asks: What, points: {{b: {{}}}}}}}}\n")
+    with pytest.raises(errors.ParameterError, match=f"study.yaml: {line}"):
+        points.read(str(path))
+
+
+def test_bad_origin(tmp_path, monkeypatch):
+    """A source that is made of a file without arrays names the file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "origin.npz").write_bytes(b"no arrays")
+    with pytest.raises(errors.SourceError, match="origin.npz: no x_train and"):
+        sources.make("few", {"few": points.Source(of="origin.npz")}, 0, "")
 
 
 def test_study_is_valid():
