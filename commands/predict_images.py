@@ -131,7 +131,9 @@ def main():
     def failed(path, reason):
         """Report an image that cannot be used."""
         wrong.append(path)
-        print(f"predict_images: {text.escaped(path)}: {reason}",
+        named = isinstance(reason, (errors.SourceError, errors.StorageError))
+        print(f"predict_images: {text.escaped(str(reason))}" if named else
+              f"predict_images: {text.escaped(path)}: {reason}",
               file=sys.stderr)
 
     found = predict(model, given, failed)

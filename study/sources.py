@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 
@@ -72,18 +73,25 @@ def make(name, sources, seed, clone):
     else:
         origin = (make(source.of, sources, seed, clone)
                   if source.of in sources else resolve(source.of))
-        try:
-            with np.load(origin) as file:
-                arrays = {key: file[key] for key in file.files}
-            _change(arrays, source, drawn)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise errors.SourceError(
-                f"{origin}: no x_train and y_train can be read from it "
-                f"({error}); name an .npz file in sources.{name}.of"
-                ) from error
+        arrays = _arrays(origin, name)
+        _change(arrays, source, drawn)
     with files.replacing(target) as file:
         np.savez(file, **arrays)
     return target
+
+
+def _arrays(origin, name):
+    """Return the arrays in the `.npz` file `origin` of the source `name`."""
+    try:
+        with np.load(origin) as file:
+            arrays = {key: file[key] for key in file.files}
+        len(arrays["x_train"]), len(arrays["y_train"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError,
+            zipfile.BadZipFile) as error:
+        raise errors.SourceError(
+            f"{origin}: no x_train and y_train can be read from it ({error}); "
+            f"name an .npz file in sources.{name}.of") from error
+    return arrays
 
 
 def _change(arrays, source, seed):

@@ -13,7 +13,8 @@ from PIL import Image
 
 from compare import convnet
 from stages.lib.common import errors, files, manifest, seals
-from stages.lib.inspection import cached_features, difference, neighbours
+from stages.lib.inspection import (
+    cached_features, difference, neighbours, sprite)
 
 INSPECT = "commands.inspect_features"
 OFFLINE = ('<script src="vega.js"></script><script src="vega-lite.js">'
@@ -291,6 +292,21 @@ def test_damaged(project, monkeypatch):
         assert re.match(
             "inspect_features: features/train_x.npy: (cannot be used|its "
             "SHA-256 differs)", stage(project, monkeypatch, INSPECT))
+
+
+def test_pictures_of_another_version(project, monkeypatch):
+    """DVC leaves the resized images of another version: none is shown."""
+    monkeypatch.chdir(project.path)
+    path = "data/prepared/test_x.npy"
+    os.unlink(path)
+    np.save(path, np.empty((100, 0, 0, 3), np.uint8))    # as of files
+    resized = np.load("data/resized/test_x.npy")
+    assert np.array_equal(sprite.pictures("test", 100)[3], resized[3])
+    os.unlink("data/resized/test_x.npy")
+    np.save("data/resized/test_x.npy", np.roll(resized, 1, axis=0))
+    with pytest.raises(errors.ArtefactError, match="data/resized/test_x.npy: "
+                       "of other images than .*; run `dvc repro resize`"):
+        sprite.pictures("test", 100)[3]
 
 
 def test_features_older_than_images(project, monkeypatch):

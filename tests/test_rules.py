@@ -199,8 +199,10 @@ def test_params_are_leaves_that_someone_reads(folder, model):
 def test_first_stage_of_a_change():
     """What the README's table says of a parameter, dvc.yaml says, too."""
     stages = pipeline()["stages"]
-    for names, first in re.findall(
-            r"^\| (`[a-z_.]+`.*?) \| (\w+),", text("README.md"), re.M):
+    rows = re.findall(r"^\| (`[a-z_.]+`.*?) \| (\w+),", text("README.md"),
+                      re.M)
+    assert len(rows) == 3
+    for names, first in rows:
         group = None
         for name in re.findall("`([a-z_.]+)`", names):
             group = group if name.startswith(".") else name.split(".")[0]

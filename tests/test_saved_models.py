@@ -198,7 +198,7 @@ def test_pipeline(project, tmp_path, monkeypatch, capsys):
     fused = keras_runtime.load_model(project.file("cifar10.h5"))
     assert fused.get_layer("second").filters == 16
     project.set(backbone__application=str(path), backbone__cut="first",
-                tail__epochs=2)
+                tail__epochs=4)
     for name in ("extract", "train"):
         assert stage(project, monkeypatch, name) is None, name
     killed_and_resumed(project)

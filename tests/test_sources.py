@@ -13,7 +13,7 @@ from test_folder import read
 from test_readme import table_command
 
 from stages.lib.common import image_table, seals
-from stages.lib.sources import npz
+from stages.lib.sources import npz, picture_files
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100
 
@@ -215,6 +215,22 @@ def test_bad_tables(project, monkeypatch, change, pattern):
     table(project, changed)
     line = prepare(project, monkeypatch, "list/labels.csv")
     assert re.match(f"prepare: (list/labels.csv: )?({pattern})", line), line
+
+
+def test_image_of_a_table_changes_meanwhile(project, monkeypatch):
+    """`prepare` fails if an image is replaced while it runs."""
+    table(project, rows())
+    real = picture_files.load
+
+    def load(*words):
+        """Replace an image after all were read."""
+        found = real(*words)
+        put(project.file("images/hat/03.png"), saved(noise(9, 9, 5), "PNG"))
+        return found
+
+    monkeypatch.setattr(picture_files, "load", load)
+    line = prepare(project, monkeypatch, "list/labels.csv")
+    assert line.startswith("prepare: data/linked: changed while this stage")
 
 
 @pytest.mark.slow

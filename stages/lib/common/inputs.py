@@ -9,11 +9,45 @@ import hashlib
 import os
 import re
 
-from stages.lib.common import errors, files, seals, watched_files, yaml_models
+from stages.lib.common import errors, files, seals, yaml_models
 
-LINKS = watched_files.IMAGES, watched_files.MODEL    # stages write them
-TEXT = (".py", ".yaml", ".lock")    # may be written again without a change
+# Compared by their bytes: programs write them again without a change.
+TEXT = (".py", ".yaml", ".lock", ".csv", ".json")
 SHOWN = 3
+
+_before = {}    # of the stage that runs
+
+
+def begin(file):
+    """Remember the inputs of a stage.
+
+    Args:
+        file: of the stage or command.
+    """
+    _before.clear()
+    _before.update(state(file))
+
+
+def written(folder):
+    """Remember the files of `folder`, which the stage has just written."""
+    _before.update(_of_folder(folder))
+
+
+def check(file):
+    """Raise a PipelineError if an input has changed since `begin`.
+
+    Args:
+        file: of the stage or command.
+    """
+    after = state(file)
+    changed = [name for name in sorted({**_before, **after})
+               if _before.get(name) != after.get(name)] if after else []
+    if changed:
+        more = len(changed) - SHOWN
+        raise errors.PipelineError(
+            f"{', '.join(changed[:SHOWN])}{f' and {more:,} more' * (more > 0)}"
+            ": changed while this stage ran, so DVC does not record its "
+            "result; run `dvc repro` again")
 
 
 def state(file):
@@ -32,26 +66,9 @@ def state(file):
     for dep in described.get("deps", ()):
         path = os.path.normpath(project + re.sub(
             r"\$\{([\w.]+)\}", lambda name: str(_value(values, name[1])), dep))
-        if path not in LINKS:
-            found.update(_of_folder(path) if os.path.isdir(path)
-                         else {path: _of_file(path)})
+        found.update(_of_folder(path) if os.path.isdir(path)
+                     else {path: _of_file(path)})
     return found
-
-
-def check(before, after):
-    """Raise a PipelineError if an input has changed.
-
-    Args:
-        before, after: what `state` returned.
-    """
-    changed = [name for name in sorted({**before, **after})
-               if before.get(name) != after.get(name)]
-    if changed:
-        more = len(changed) - SHOWN
-        raise errors.PipelineError(
-            f"{', '.join(changed[:SHOWN])}{f' and {more:,} more' * (more > 0)}"
-            ": changed while this stage ran, so its result is not kept; run "
-            "`dvc repro` again")
 
 
 def _value(values, name):

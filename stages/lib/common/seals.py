@@ -125,23 +125,23 @@ def check(stage, *names, project="", known=None):
                 f"{files.REPAIR}")
 
 
-def check_order(*stages):
-    """Raise an ArtefactError if one of `stages` ran again, and the next not.
+def check_order(first, *readers):
+    """Raise an ArtefactError if `first` ran again, and one of `readers` not.
 
-    What the next one wrote could then be of other images, row by row.  DVC
+    What that one wrote could then be of other images, row by row.  DVC
     records what each stage has read and written.
     """
     if not os.path.exists(LOCK):    # the stages were run without DVC
         return
     try:
         locked = yaml_models.read(LOCK)["stages"]
-        for earlier, later in zip(stages, stages[1:]):
-            made = {out["path"]: out["md5"]
-                    for out in locked.get(earlier, {}).get("outs", ())}
-            for dep in locked.get(later, {}).get("deps", ()):
+        made = {out["path"]: out["md5"]
+                for out in locked.get(first, {}).get("outs", ())}
+        for reader in readers:
+            for dep in locked.get(reader, {}).get("deps", ()):
                 if made.get(dep["path"], dep["md5"]) != dep["md5"]:
                     raise errors.ArtefactError(
-                        f"{dep['path']}: newer than what {later} made of it; "
+                        f"{dep['path']}: newer than what {reader} made of it; "
                         "run `dvc repro`")
     except (AttributeError, KeyError, TypeError) as error:
         raise damaged_lock(LOCK) from error

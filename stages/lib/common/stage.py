@@ -31,13 +31,12 @@ def run(main, lock=None, finish=lambda: None):
         os.chdir(PROJECT)
     name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     try:
+        file = main.__code__.co_filename
+        inputs.begin(file)
         with _lock(lock or name):
             check_folders()
-            file = main.__code__.co_filename
-            before = inputs.state(file)
-            known = main()
-            inputs.check(before, inputs.state(file))
-            seals.write(file, known)
+            seals.write(file, main())
+            inputs.check(file)
             finish()
     except (errors.PipelineError, OSError) as error:
         sys.exit(f"{name}: {error}")

@@ -8,7 +8,7 @@ hashes the file behind a link.
 import hashlib
 import os
 
-from stages.lib.common import files
+from stages.lib.common import files, inputs
 
 IMAGES = "data/linked"
 MODEL = "models/linked"
@@ -38,6 +38,7 @@ def watch(folder, paths):
                 os.unlink(link)
         for name, path in wanted.items():
             os.symlink(path, os.path.join(folder, name))
+    inputs.written(folder)
 
 
 def _name(path):

@@ -80,16 +80,15 @@ def compare(parts, top, rows):
     """
     found, features, outputs = [], Range(), Range()
     for k in range(0, len(rows), BATCH):
-        images, f = zip(*map(rows.__getitem__, range(
-            k, min(k + BATCH, len(rows)))))
-        found.append(_differences(parts, top, images, np.stack(f), outputs))
-        features.add(np.stack(f).astype("float32"))
+        pixels, f = _read(parts, rows, range(k, min(k + BATCH, len(rows))))
+        found.append(_differences(parts, top, pixels, f, outputs))
+        features.add(f.astype("float32"))
     found = {name: np.concatenate([part[name] for part in found])
              for name in found[0]}
     order = [*np.linspace(0, len(rows) - 1, BATCH // 2).astype(int),
              *np.argsort(-found["excess"])]    # also the worst rows
-    probes = [rows[k][0] for k in list(dict.fromkeys(order))[:BATCH]]
-    of_features, of_outputs = rounding(parts, top, probes)
+    of_features, of_outputs = rounding(parts, top, _read(
+        parts, rows, list(dict.fromkeys(order))[:BATCH])[0])
     return {**found, "largest": features.largest(),
             "spread": features.spread(),
             "rounding": of_features + features.largest() * (
@@ -98,10 +97,27 @@ def compare(parts, top, rows):
             + 8 * ULP * outputs.largest()}
 
 
-def _differences(parts, top, images, cached, outputs):
+def _read(parts, rows, chosen):
+    """Return what `parts.inputs` makes of some rows, and their features.
+
+    One photograph is in memory at a time.
+    """
+    features = []
+
+    def images():
+        """Yield the images; keep the features."""
+        for k in chosen:
+            image, found = rows[k]
+            features.append(found)
+            yield image
+
+    return parts.inputs(images()), np.stack(features)
+
+
+def _differences(parts, top, pixels, cached, outputs):
     """Return the arrays of `compare` for one batch; add h(c) to `outputs`.
     """
-    pixels, f = parts.inputs(images), cached.astype("float32")
+    f = cached.astype("float32")
     parts.check_views(pixels)
     c, q = parts.rest.predict_on_batch(pixels)
     c, of_views = np.split(c, [len(f)])
@@ -123,14 +139,14 @@ def _differences(parts, top, images, cached, outputs):
             "same": of_model.argmax(axis=1) == p.argmax(axis=1)}
 
 
-def rounding(parts, top, images):
+def rounding(parts, top, pixels):
     """Return how far rounding can move features c, and outputs h(c).
 
     Args:
         parts, top: as `compare`.
-        images: k arrays, uint8 (h, w, 3).
+        pixels: as `parts.inputs` returns them.
     """
-    pixels, random = parts.inputs(images), np.random.default_rng(0)
+    random = np.random.default_rng(0)
     c, _ = parts.rest.predict_on_batch(pixels)
     with changed_weights(parts.rest, random):
         of_features = np.abs(parts.rest.predict_on_batch(pixels)[0] - c).max()

@@ -56,18 +56,21 @@ class Reference:
                                  model.output)
         self.expected, moved, self.cached = [
             np.concatenate(found) for found in zip(*(
-                self._of(part, top) for part in batches(rows)))]
-        self.resizing = min(
-            comparison.SAFETY * np.abs(moved - self.expected).max(),
-            comparison.BLIND * np.ptp(self.expected, axis=0).max())
+                self._of(range(k, min(k + comparison.BATCH, len(rows))), top)
+                for k in range(0, len(rows), comparison.BATCH)))]
+        self.resizing = comparison.SAFETY * np.abs(moved - self.expected).max()
+        if len(rows) > 1:
+            self.resizing = min(self.resizing, comparison.BLIND * np.ptp(
+                self.expected, axis=0).max())
         self.rounding = self._rounding()
 
-    def _of(self, part, top):
+    def _of(self, chosen, top):
         """Return probabilities of some rows: of the fused model, of it with
         pixels moved, and of head(cached features).
         """
-        images, features = map(np.stack, zip(*part))
-        scaled, moved = self._scaled(images)
+        scaled, moved, features = map(np.concatenate, zip(*(
+            (*self._scaled(images), features)
+            for images, features in batches(self._rows, chosen))))
         expected = self._predict(scaled)
         return (expected, expected if np.array_equal(scaled, moved)
                 else self._predict(moved), numpy_head.to_probabilities(
@@ -106,8 +109,8 @@ class Reference:
         rows = [*np.linspace(0, len(self._rows) - 1, count // 2).astype(int),
                 *np.argsort(self.expected.max(axis=1))]
         rows = list(dict.fromkeys(rows))[:count]
-        scaled = np.concatenate([
-            self._scaled(self._rows[i][0][None])[0] for i in rows])
+        scaled = np.concatenate([self._scaled(images)[0] for images, _
+                                 in batches(self._rows, rows)])
         before = self._predict(scaled)
         with comparison.changed_weights(self._rest, np.random.default_rng(0)):
             change = np.abs(self._predict(scaled) - before).max()
@@ -155,11 +158,18 @@ class Reference:
                 self.cached.argmax(axis=1))).mean())}
 
 
-def batches(rows):
-    """Yield lists of rows of a `sample.Sample`, images of one size each."""
-    return large_pictures.of_one_size(
-        map(rows.__getitem__, range(len(rows))), operator.itemgetter(0),
-        comparison.BATCH)
+def batches(rows, chosen):
+    """Yield images of one size, uint8 (k, h, w, 3), and their features.
+
+    Args:
+        rows: `sample.Sample`.
+        chosen: row numbers.
+    """
+    for part in large_pictures.of_one_size(
+            map(rows.__getitem__, chosen), operator.itemgetter(0),
+            comparison.BATCH):
+        images, features = zip(*part)
+        yield np.stack(images), np.stack(features)
 
 
 def answers(ask, rows):
@@ -169,6 +179,5 @@ def answers(ask, rows):
         ask: function, float32 (n, h, w, 3) -> float32 (n, classes).
         rows: `sample.Sample`.
     """
-    return np.concatenate([
-        ask(np.stack([image for image, _ in part]).astype("float32"))
-        for part in batches(rows)])
+    return np.concatenate([ask(images.astype("float32")) for images, _
+                           in batches(rows, range(len(rows)))])

@@ -53,10 +53,11 @@ class Parts:
         """Return the input of `rest`, float32 (k, h, w, 3), 0..255.
 
         Args:
-            images: k arrays, uint8 (h, w, 3).
+            images: k arrays, uint8 (h, w, 3); an iterable, so that not all
+                photographs need be in memory.
         """
         if self._rescale is None:
-            return np.stack(images).astype("float32")
+            return np.stack(list(images)).astype("float32")
         return np.concatenate([self._rescale.predict_on_batch(
             image[None].astype("float32")) for image in images])
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import struct
 import warnings
 
@@ -43,18 +44,19 @@ def read(path, max_megapixels=None):
             `max_megapixels`.
         StorageError: the disk or this machine fails, not the file.
     """
-    if not os.path.exists(path):
-        raise errors.PictureError("no such file, or a broken link")
-    if not os.path.isfile(path):    # reading a pipe would block
-        raise errors.PictureError("not a regular file")
     try:
-        if max_megapixels and os.path.getsize(path) > (
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):    # reading a pipe would block
+            raise errors.PictureError("not a regular file")
+        if max_megapixels and found.st_size > (
                 max_megapixels * 1e6 * STORED + METADATA):
             raise errors.PictureError(
                 f"larger than any picture of {max_megapixels:g} megapixels "
                 "(data.max_megapixels)")
         with open(path, "rb") as file:
             return file.read()
+    except FileNotFoundError as error:
+        raise errors.PictureError("no such file, or a broken link") from error
     except OSError as error:
         if error.errno in FAILURES:
             raise errors.StorageError(f"{path}: cannot be read "

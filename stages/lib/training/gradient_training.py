@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Training by gradients: the head, then the tail if there is one."""
 import hashlib
+import sys
 
 import numpy as np
 import psutil
 
 from stages.lib.backbone import backbone, cuts, weights
-from stages.lib.common import files, keras_runtime, manifest
+from stages.lib.common import files, kept_table, keras_runtime, manifest
 from stages.lib.common.keras_runtime import keras
 from stages.lib.training import head, input_pipeline, tail, temperature
 
@@ -71,6 +72,8 @@ def fit_tail(given, key, classes, data, validation, options):
     progress = tail.Progress(
         train=given.train.model_dump(), tail=given.tail.model_dump(),
         backbone=backbone.digest(base), made=manifest.read(),
+        code=kept_table.code(head, input_pipeline, tail,
+                             sys.modules[__name__]),
         views=given.extract.views, labels=[
             hashlib.sha256(one.labels.tobytes()).hexdigest()
             for one in (data[1], validation[1])])
