@@ -1,5 +1,5 @@
 # make demo     set up, then run the whole pipeline on handwritten digits, 1 min
-# make test     set up, then run the style checks and the test suite, 10 min
+# make test     set up, then run the style checks and the test suite, 5 to 9 min
 # make setup    the environment alone, in .venv
 # make onnx     an environment in .venv-onnx, for onnx in export.formats
 # make bench    set up, then run the benchmarks: a table and build/bench.json
