@@ -5,10 +5,11 @@ Usage: tests/kill_pipeline.py [KILLS]
 
 Runs the pipeline on the tiny data of the tests from nothing to the exported
 file, again and again, and sends SIGKILL 300 times, in turn to the stage, to
-DVC (the stage continues) and to both.  After `EACH` kills `dvc repro` must end
-with the md5 of an undisturbed run.
+DVC (the stage continues) and to both.  After `EACH` kills, or when the pipeline
+has ended, `dvc repro` must end with the md5 of an undisturbed run.
 """
 import collections
+import contextlib
 import random
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from kill_extract import VICTIMS, processes, remove_incomplete, strike
 
 sys.path.insert(0, ROOT)
 
-EACH = 6    # kills until the pipeline may end
+EACH = 12    # kills until the pipeline may end
 LONGEST = 15    # seconds until a kill: the start and one or two stages
 FORGET = ("rm -rf data/prepared data/resized features models/head.h5 "
           "models/export models/scratch results seals cifar10.h5 "
@@ -45,7 +46,8 @@ def kill(project, victim):
         ["dvc", "repro"], cwd=project.path, env=environment(),
         start_new_session=True, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
-    time.sleep(random.uniform(0, LONGEST))
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        repro.wait(random.uniform(0, LONGEST))
     stages = running(project)
     if repro.poll() is not None:
         return None
@@ -69,9 +71,12 @@ def main(kills=300):
         expected, hit = project.md5(), collections.Counter()
         while sum(hit.values()) < kills:
             print(project.run(FORGET).stdout, end="")
-            for number in range(EACH):
-                stage = kill(project, VICTIMS[number % len(VICTIMS)])
-                hit.update([stage] if stage else [])
+            for _ in range(EACH):
+                stage = kill(project, VICTIMS[
+                    sum(hit.values()) % len(VICTIMS)])
+                if stage is None:
+                    break
+                hit[stage] += 1
             project.repro()
             assert project.md5() == expected
             assert not project.run("find . -name '*.part'").stdout
