@@ -5,7 +5,7 @@ Usage: tests/kill_pipeline.py [KILLS]
 
 Runs the pipeline on the tiny data of the tests from nothing to the exported
 file, again and again, and sends SIGKILL 300 times, in turn to the stage, to
-DVC (the stage continues) and to both.  After `EACH` kills, or when the pipeline
+DVC (the stage continues) and to both. After `EACH` kills, or when the pipeline
 has ended, `dvc repro` must end with the md5 of an undisturbed run.
 """
 import collections
