@@ -8,10 +8,10 @@
 # make plan     print what extract would compute, why, its disk, memory, time
 # make verify   compare all files that DVC tracks with what was written
 # make repair   verify, then write damaged files again
-# make inspect  run the doctor of the cached features
+# make inspect  look for errors in the data: leaks, duplicates, wrong labels
 # make study DATA=... WEIGHTS=...  run the missing points of study/study.yaml
 # make paper    write paper/ and the README's table from study/results.csv
-# PYTHON names an interpreter, VENV another folder for its environment.
+# PYTHON=python3.11 chooses the Python, VENV=.venv-3.11 its environment.
 
 VENV ?= .venv
 BIN := $(CURDIR)/$(VENV)/bin
