@@ -5,9 +5,9 @@ Both with the last layer alone and as many epochs.
 """
 import statistics
 import subprocess
-import time
 
 from conftest import environment
+from tails import timed
 
 IMAGES = 2048        # measured, then scaled to the data set
 EPOCHS = 20
@@ -19,16 +19,6 @@ def seconds(command, project, times=3):
     return timed(lambda: subprocess.run(
         command, cwd=project.path, env=environment(), check=True,
         stdout=subprocess.DEVNULL), times)
-
-
-def timed(function, times=3):
-    """Return the median seconds of calling `function`."""
-    taken = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        function()
-        taken.append(time.perf_counter() - begin)
-    return statistics.median(taken)
 
 
 def frozen(weights, side=160):

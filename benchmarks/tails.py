@@ -13,15 +13,20 @@ EPOCHS = {"top": 20}    # in one call, so that its start does not count
 STEPS = {"top": 32}    # per call of TensorFlow, as train does
 
 
-def seconds(function):
-    """Return the median seconds of `function`, after one call to warm up."""
-    function()
+def timed(function, times=REPEATS):
+    """Return the median seconds of calling `function`."""
     taken = []
-    for _ in range(REPEATS):
+    for _ in range(times):
         begin = time.perf_counter()
         function()
         taken.append(time.perf_counter() - begin)
     return statistics.median(taken)
+
+
+def seconds(function):
+    """Return the median seconds of `function`, after one call to warm up."""
+    function()
+    return timed(function)
 
 
 def models(given, cut, side, classes=10):

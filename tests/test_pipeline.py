@@ -91,7 +91,7 @@ def test_script_leaves_the_model_here(finished, tmp_path):
         assert file.read() == (tmp_path / "cifar10.h5").read_bytes()
 
 
-def test_script_writes_no_damaged_model(project, tmp_path, monkeypatch):
+def test_script_writes_no_damaged_model(project, tmp_path):
     """A damaged model is not copied; a folder that is missing is one line."""
     with open(project.file("cifar10.h5"), "rb") as file:
         data = bytearray(file.read())

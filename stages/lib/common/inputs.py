@@ -7,7 +7,6 @@ that was made from something else, and no later run would notice.
 """
 import hashlib
 import os
-import re
 
 from stages.lib.common import errors, files, seals, yaml_models
 
@@ -60,22 +59,15 @@ def state(file):
     if stage is None:
         return {}
     described = yaml_models.read(f"{project}dvc.yaml")["stages"].get(stage, {})
-    values, ours = (yaml_models.read(path) for path in (
-        "params.yaml", f"{project}params.yaml"))
-    found = {name: _value(ours, name) for name in described.get("params", ())}
+    values = yaml_models.read("params.yaml")
+    ours = yaml_models.read(f"{project}params.yaml") if project else values
+    found = {name: yaml_models.value(ours, name)
+             for name in described.get("params", ())}
     for dep in described.get("deps", ()):
-        path = os.path.normpath(project + re.sub(
-            r"\$\{([\w.]+)\}", lambda name: str(_value(values, name[1])), dep))
+        path = os.path.normpath(project + yaml_models.filled(dep, values))
         found.update(_of_folder(path) if os.path.isdir(path)
                      else {path: _of_file(path)})
     return found
-
-
-def _value(values, name):
-    """Return the parameter `name`, such as "train.epochs", or None."""
-    for key in name.split("."):
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
 
 
 def _of_folder(path):

@@ -4,6 +4,7 @@
 `{path}.npy` has the rows, `{path}.json` their key and SHA-256.  What depends
 on something else, or is damaged, is not read: the stage then does without.
 """
+import importlib.util
 import os
 
 import numpy as np
@@ -70,7 +71,11 @@ def _prefix(first):
     return first.reshape(-1, 8).view(np.uint64)[:, 0]
 
 
-def code(*modules):
-    """Return the SHA-256 of each module's source, for a key."""
-    return {module.__name__.rsplit(".", 1)[-1]: files.digest(
-        module.__file__, "sha256") for module in modules}
+def code(*names):
+    """Return the SHA-256 of each module's source, for a key.
+
+    Args:
+        names: of modules, "stages.lib.images.jpeg"; none is imported.
+    """
+    return {name.rsplit(".", 1)[-1]: files.digest(
+        importlib.util.find_spec(name).origin, "sha256") for name in names}

@@ -13,7 +13,6 @@ import os
 from stages.lib.common import arrays, digests, errors, files, yaml_models
 
 FOLDERS = {"stages": "", "compare": "compare/"}    # package -> DVC project
-WHOLE = "fuse.output"    # the one out that params.yaml names
 LOCK = "dvc.lock"
 
 
@@ -28,13 +27,12 @@ def outs(project=""):
     Args:
         project: its folder, "" or "compare/".
     """
+    values = yaml_models.read("params.yaml")
+
     def resolved(out):
         """Return the path of an out as dvc.yaml declares it."""
         name = next(iter(out)) if isinstance(out, dict) else out
-        if name != f"${{{WHOLE}}}":
-            return project + name
-        group, leaf = WHOLE.split(".")
-        return yaml_models.read("params.yaml")[group][leaf]
+        return project + yaml_models.filled(name, values)
 
     stages = yaml_models.read(f"{project}dvc.yaml")["stages"]
     return {name: [resolved(out) for out in one["outs"]]

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Read YAML files into pydantic models; explain what is wrong in one line."""
 import difflib
+import re
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
@@ -24,6 +25,24 @@ def read(path):
         reason = " ".join(str(error).split())
         raise errors.ParameterError(
             f"{path}: cannot be read ({reason})") from error
+
+
+def value(values, name):
+    """Return the value of `name`, such as "train.epochs"; None: missing.
+
+    Args:
+        values: what `read` returned.
+        name: of a leaf, its groups first.
+    """
+    for key in name.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def filled(text, values):
+    """Return `text` of dvc.yaml with `values` in place of its `${name}`."""
+    return re.sub(r"\$\{([\w.]+)\}",
+                  lambda name: str(value(values, name[1])), text)
 
 
 def parse(model, values, path):

@@ -1,23 +1,20 @@
 #!/usr/bin/env python3
 """What the pixels of a picture file depend on, besides its bytes."""
-import os
 from importlib.metadata import PackageNotFoundError, version
 
 from PIL import features
 
-from stages.lib.common import files, kept_table
-from stages.lib.images import decoding, heif, metadata
+from stages.lib.common import kept_table
 
+MODULES = [f"stages.lib.images.{name}" for name in (
+    "decoding", "heif", "metadata", "jpeg")]
 LIBRARIES = ("Pillow", "pillow-heif", "tensorflow")
 CODECS = ("jpg", "libjpeg_turbo", "webp", "avif", "zlib")    # in Pillow
 
 
 def key():
     """Return it as a dictionary, for JSON."""
-    # jpeg.py starts TensorFlow
-    jpeg = os.path.join(os.path.dirname(__file__), "jpeg.py")
-    return {"code": {**kept_table.code(decoding, heif, metadata),
-                     "jpeg": files.digest(jpeg, "sha256")},
+    return {"code": kept_table.code(*MODULES),
             "codecs": {name: features.version(name) for name in CODECS},
             **{name: _version(name) for name in LIBRARIES}}
 

@@ -92,8 +92,7 @@ def decode(data, max_megapixels=None, budget=None):
 
     Raises:
         PictureError: empty, not an image, truncated, zero-sized, damaged,
-            larger than `max_megapixels`, or its
-            format is not installed.
+            larger than `max_megapixels`, or its format is not installed.
     """
     if not data:
         raise errors.PictureError("empty file")

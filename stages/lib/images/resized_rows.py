@@ -80,6 +80,7 @@ class ResizedRows:
 
 def _key(given):
     """Return all that resizing depends on besides a file, for JSON."""
-    from stages.lib.images import decoders, rescaling    # Pillow
+    from stages.lib.images import decoders    # Pillow
     return {**decoders.key(), **given.model_dump(),
-            "resizing": kept_table.code(rescaling)}
+            "resizing": kept_table.code(
+                "stages.lib.images.rescaling")}

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Training by gradients: the head, then the tail if there is one."""
 import hashlib
-import sys
 
 import numpy as np
 import psutil
@@ -72,8 +71,8 @@ def fit_tail(given, key, classes, data, validation, options):
     progress = tail.Progress(
         train=given.train.model_dump(), tail=given.tail.model_dump(),
         backbone=backbone.digest(base), made=manifest.read(),
-        code=kept_table.code(head, input_pipeline, tail,
-                             sys.modules[__name__]),
+        code=kept_table.code(*(module.__name__ for module in (
+            head, input_pipeline, tail)), __name__),
         views=given.extract.views, labels=[
             hashlib.sha256(one.labels.tobytes()).hexdigest()
             for one in (data[1], validation[1])])
